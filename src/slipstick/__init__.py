@@ -1,0 +1,39 @@
+"""Train PyTorch programs in the arithmetic of hardware that does not exist yet, bit for bit."""
+
+from slipstick.arithmetic import (
+    Adder,
+    BitShift,
+    Blocked,
+    Exact,
+    LogArithmetic,
+    PiecewiseLinear,
+    RoundedArithmetic,
+    Segments,
+    Sequential,
+    Table,
+    Tree,
+)
+from slipstick.errors import NonFiniteError, SlipstickError, SpecificationError, UnsupportedOperation
+from slipstick.formats import LNS
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "LNS",
+    "Adder",
+    "BitShift",
+    "Blocked",
+    "Exact",
+    "LogArithmetic",
+    "NonFiniteError",
+    "PiecewiseLinear",
+    "RoundedArithmetic",
+    "Segments",
+    "Sequential",
+    "SlipstickError",
+    "SpecificationError",
+    "Table",
+    "Tree",
+    "UnsupportedOperation",
+    "__version__",
+]

@@ -1,0 +1,25 @@
+"""What + and x mean on a format."""
+
+from slipstick.arithmetic.adders import Adder, BitShift, Exact, PiecewiseLinear, Segments, Table
+from slipstick.arithmetic.log_arithmetic import LogArithmetic
+from slipstick.arithmetic.orders import Blocked, Order, Sequential, Tree
+from slipstick.arithmetic.parsing import Arithmetic, arithmetic_from_dict, parse_arithmetic
+from slipstick.arithmetic.rounded import RoundedArithmetic
+
+__all__ = [
+    "Adder",
+    "Arithmetic",
+    "BitShift",
+    "Blocked",
+    "Exact",
+    "LogArithmetic",
+    "Order",
+    "PiecewiseLinear",
+    "RoundedArithmetic",
+    "Segments",
+    "Sequential",
+    "Table",
+    "Tree",
+    "arithmetic_from_dict",
+    "parse_arithmetic",
+]

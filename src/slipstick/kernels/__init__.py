@@ -1,0 +1,1 @@
+"""Native integer kernels, and the NumPy reference that they must equal."""

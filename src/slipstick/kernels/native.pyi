@@ -1,0 +1,43 @@
+"""Types of the compiled kernels; tensors are passed as addresses with shapes and strides."""
+
+from collections.abc import Sequence
+from typing import Any
+
+class Format:
+    def __init__(self, int_bits: int, frac_bits: int, flush: bool) -> None: ...
+
+class Arithmetic: ...
+class Program: ...
+
+def current_isa() -> str: ...
+def available_isas() -> list[str]: ...
+def set_isa(name: str) -> None: ...
+def make_arithmetic(
+    operand: Format,
+    accumulator: Format,
+    encode_float: Any,
+    float_shift: int,
+    encode_double: Any,
+    double_shift: int,
+    decode: Any,
+    plus: Any,
+    minus: Any,
+    accumulator_plus: Any,
+    accumulator_minus: Any,
+    order: str,
+    order_size: int,
+) -> Arithmetic: ...
+def make_program(inputs: int, registers: int, steps: Sequence[int], outputs: Sequence[int]) -> Program: ...
+def chain(
+    arithmetic: Arithmetic,
+    program: Program,
+    shape: Sequence[int],
+    in_kinds: Sequence[int],
+    in_data: Sequence[int],
+    in_strides: Sequence[int],
+    out_kinds: Sequence[int],
+    out_data: Sequence[int],
+    out_strides: Sequence[int],
+    tables: Sequence[int],
+    threads: int,
+) -> int: ...

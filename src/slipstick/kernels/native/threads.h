@@ -1,0 +1,13 @@
+// A pool of worker threads that splits outputs, never sums: results do not depend on the number of threads.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+
+namespace slipstick {
+
+// Calls body(task) for every task in [0, tasks), on up to `threads` threads including the caller. Returns when all are
+// done; the first exception thrown by a task is rethrown here. Safe after fork: a child starts its own workers.
+void parallel_for(int64_t tasks, int threads, const std::function<void(int64_t)>& body);
+
+}  // namespace slipstick

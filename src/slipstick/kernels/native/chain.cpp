@@ -14,8 +14,6 @@ namespace {
 constexpr int64_t kChunk = 512;             // codes of one register: 2 KiB, so a dozen registers stay in L1
 constexpr int64_t kTaskElements = 1 << 14;  // enough work to pay for waking a thread
 
-int64_t element_size(Kind kind) { return kind == Kind::float64 ? 8 : kind == Kind::boolean ? 1 : 4; }
-
 // Reorders dimensions by the first output's strides and merges those that are contiguous in every array.
 void coalesce(Chain& chain) {
     std::vector<Array*> arrays;

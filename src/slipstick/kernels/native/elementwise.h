@@ -20,6 +20,9 @@ enum class Op : int32_t {
     kCount
 };
 
+// Entry of a lookup table where the function has no value, such as the logarithm of a negative number.
+constexpr int32_t kUndefined = INT32_MIN;
+
 // Function pointers of one instruction set. All take contiguous runs of any length n >= 0 and return Status bits.
 struct ElementwiseKernels {
     int32_t (*encode32)(const Arithmetic&, const float* x, int64_t n, int32_t* v);

@@ -197,6 +197,17 @@ void unary(const Arithmetic& arithmetic, Op op, const int32_t* __restrict a, int
     }
 }
 
+int32_t lookup(const Arithmetic& arithmetic, const int32_t* __restrict a, const int32_t* __restrict table, int64_t n,
+               int32_t* __restrict out) {
+    const int32_t zero = arithmetic.operand.zero_code();
+    int32_t undefined = 0;
+    for (int64_t i = 0; i < n; ++i) {
+        out[i] = table[a[i] - zero];
+        undefined |= out[i] == kUndefined;
+    }
+    return undefined ? kNaN : kOk;
+}
+
 int32_t apply(const Arithmetic& arithmetic, Op op, const int32_t* a, const int32_t* b, const int32_t* c,
               const int32_t* table, int64_t n, int32_t* out) {
     switch (op) {
@@ -208,11 +219,7 @@ int32_t apply(const Arithmetic& arithmetic, Op op, const int32_t* a, const int32
         case Op::min: extreme<false>(arithmetic, a, b, n, out); break;
         case Op::sqrt: return root(arithmetic, a, n, out, false);
         case Op::rsqrt: return root(arithmetic, a, n, out, true);
-        case Op::lookup: {
-            const int32_t zero = arithmetic.operand.zero_code();
-            for (int64_t i = 0; i < n; ++i) out[i] = table[a[i] - zero];
-            break;
-        }
+        case Op::lookup: return lookup(arithmetic, a, table, n, out);
         case Op::select:
             for (int64_t i = 0; i < n; ++i) out[i] = a[i] ? b[i] : c[i];
             break;

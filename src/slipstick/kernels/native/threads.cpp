@@ -16,7 +16,9 @@ namespace slipstick {
 namespace {
 
 struct Job {
-    int64_t tasks;
+    Job(int64_t count, const std::function<void(int64_t)>& call) : tasks(count), body(&call) {}
+
+    const int64_t tasks;
     const std::function<void(int64_t)>* body;
     std::atomic<int64_t> next{0};
     std::atomic<int> helpers{0};
@@ -101,7 +103,7 @@ Pool& pool() {
 }  // namespace
 
 void parallel_for(int64_t tasks, int threads, const std::function<void(int64_t)>& body) {
-    Job job{tasks, &body};
+    Job job(tasks, body);
     const int helpers = static_cast<int>(std::min<int64_t>(threads, tasks)) - 1;
     if (helpers > 0) {
         Pool& shared = pool();

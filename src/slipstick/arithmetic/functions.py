@@ -1,0 +1,139 @@
+"""Functions of one number: of the exact real value of a code, correctly rounded to the grid.
+
+A function becomes a table over all codes of a format. float64 decides the nearest log; the few codes within 1e-6 LSB
+of a tie are settled with 60 digits.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+
+import mpmath
+import numpy as np
+from numpy.typing import NDArray
+
+from slipstick.errors import SpecificationError
+from slipstick.formats import LNS
+
+UNDEFINED = int(np.iinfo(np.int32).min)
+"""Table entry where the function has no real value."""
+
+_TIE_GUARD = 1e-6
+_DIGITS = 60
+
+Floats = NDArray[np.float64]
+LOG2_E = 1.0 / np.log(2.0)
+
+
+@dataclass(frozen=True)
+class _Function:
+    """f as (value or sign, log2|f|) in float64 from (x, log2|x|), and with many digits from x alone."""
+
+    sign: Callable[[Floats], Floats]
+    log2: Callable[[Floats, Floats], Floats]
+    exact: Callable[[mpmath.mpf], mpmath.mpf]
+
+
+def _positive(x: Floats) -> Floats:
+    return np.ones_like(x)
+
+
+def _log2_of(f: Callable[[Floats], Floats]) -> Callable[[Floats, Floats], Floats]:
+    return lambda x, log2_x: np.log2(np.abs(f(x)))
+
+
+_FUNCTIONS: dict[str, _Function] = {
+    "exp": _Function(_positive, lambda x, log2_x: x * LOG2_E, mpmath.exp),
+    "exp2": _Function(_positive, lambda x, log2_x: x, lambda x: mpmath.power(2, x)),
+    "expm1": _Function(np.sign, _log2_of(np.expm1), mpmath.expm1),
+    "log": _Function(
+        lambda x: np.sign(np.log2(x)), lambda x, log2_x: np.log2(np.abs(log2_x)) - np.log2(LOG2_E), mpmath.log
+    ),
+    "log2": _Function(
+        lambda x: np.sign(np.log2(x)), lambda x, log2_x: np.log2(np.abs(log2_x)), lambda x: mpmath.log(x, 2)
+    ),
+    "log1p": _Function(np.sign, _log2_of(np.log1p), mpmath.log1p),
+    "tanh": _Function(np.sign, _log2_of(np.tanh), mpmath.tanh),
+    "sigmoid": _Function(_positive, lambda x, log2_x: -np.logaddexp2(0.0, -x * LOG2_E), lambda x: 1 / (1 + mpmath.exp(-x))),
+}
+_AT_ZERO = {"exp": 1.0, "exp2": 1.0, "log": -np.inf, "log2": -np.inf, "sigmoid": 0.5}
+
+
+def function_names() -> tuple[str, ...]:
+    """The functions that have tables, besides "pow"."""
+    return tuple(_FUNCTIONS)
+
+
+@lru_cache(maxsize=64)
+def function_table(name: str, format: LNS, parameter: float = 0.0) -> NDArray[np.int32]:
+    """Codes 2L + s of f(x) for every code of ``format``, indexed by 2L + s + 2(MAX + 1); entry 1 is unused.
+
+    name: one of ``function_names()``, or "pow" with the exponent as ``parameter``.
+    An entry is ``UNDEFINED`` where f has no real value. Infinite values saturate.
+    """
+    log = np.repeat(np.arange(format.zero_log, format.max_log + 1, dtype=np.int64), 2)
+    negative = np.tile(np.array([False, True]), len(log) // 2)
+    if name == "pow":
+        table = _power(log, negative, parameter, format)
+    elif name in _FUNCTIONS:
+        table = _sampled(_FUNCTIONS[name], log, negative, format)
+        table[:2] = _code_of(_AT_ZERO.get(name, 0.0), format)
+    else:
+        raise SpecificationError(f"function {name!r}: no table; known are {', '.join(function_names())}, pow")
+    table.setflags(write=False)
+    return table
+
+
+def _sampled(f: _Function, log: NDArray[np.int64], negative: NDArray[np.bool_], format: LNS) -> NDArray[np.int32]:
+    scale = float(1 << format.frac_bits)
+    log2_x = log / scale
+    x = np.where(negative, -np.exp2(log2_x), np.exp2(log2_x))
+    with np.errstate(all="ignore"):
+        sign = f.sign(x)
+        real = f.log2(x, log2_x) * scale
+    undefined = np.isnan(sign) | np.isnan(real)
+    real = np.where(undefined, 0.0, np.clip(real, -2.0**30, 2.0**30))
+    nearest = np.floor(real + 0.5).astype(np.int64)
+    near_tie = np.abs(np.abs(real - np.floor(real)) - 0.5) < _TIE_GUARD
+    in_range = np.abs(real) <= format.max_log + 1
+    for i in np.flatnonzero(near_tie & in_range & ~undefined):
+        nearest[i] = _nearest_log(f, int(log[i]), bool(negative[i]), format.frac_bits)
+    # A value that float64 cannot tell from zero is still not zero: its log is far below the range.
+    codes = _codes(nearest, sign < 0, format)
+    codes = np.where(sign == 0, _zero(format), codes)
+    return np.where(undefined, UNDEFINED, codes).astype(np.int32)
+
+
+def _nearest_log(f: _Function, log: int, negative: bool, frac_bits: int) -> int:
+    with mpmath.workdps(_DIGITS):
+        magnitude = mpmath.power(2, mpmath.mpf(log) / (1 << frac_bits))
+        value = abs(f.exact(-magnitude if negative else magnitude))
+        return int(mpmath.floor(mpmath.log(value, 2) * (1 << frac_bits) + mpmath.mpf("0.5")))
+
+
+def _power(
+    log: NDArray[np.int64], negative: NDArray[np.bool_], exponent: float, format: LNS
+) -> NDArray[np.int32]:
+    """x^p: the log times p, nearest, ties to even; exact for integer p."""
+    whole = float(exponent).is_integer()
+    scaled = np.clip(log * float(exponent), -2.0**30, 2.0**30)
+    codes = _codes(np.rint(scaled).astype(np.int64), negative & (whole and int(exponent) % 2 == 1), format)
+    if not whole:
+        codes = np.where(negative, UNDEFINED, codes)
+    at_zero = 1.0 if exponent == 0 else np.inf if exponent < 0 else 0.0
+    codes[:2] = _code_of(at_zero, format)
+    return codes.astype(np.int32)
+
+
+def _zero(format: LNS) -> int:
+    return 2 * format.zero_log
+
+
+def _codes(log: NDArray[np.int64], negative: NDArray[np.bool_], format: LNS) -> NDArray[np.int64]:
+    rounded = format.round_log(log)
+    return np.where(rounded == format.zero_log, _zero(format), 2 * rounded + negative)
+
+
+def _code_of(value: float, format: LNS) -> int:
+    sign, log = format.logs(np.array([value]))
+    return int(2 * log[0] + sign[0])

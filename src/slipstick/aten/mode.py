@@ -1,0 +1,258 @@
+"""PyTorch runs in an arithmetic: one dispatch mode below autograd that looks every operator up in the registry."""
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import TracebackType
+from typing import Any
+
+import torch
+from torch._decomp import decomposition_table
+from torch._ops import OpOverload
+from torch.utils._python_dispatch import TorchDispatchMode, _get_current_dispatch_mode_stack
+from torch.utils._pytree import tree_any, tree_map
+
+from slipstick.arithmetic import Arithmetic, LogArithmetic, RoundedArithmetic
+from slipstick.aten.audit import Audit
+from slipstick.aten.backward_guard import BackwardGuard
+from slipstick.aten.registry import DEFINED, MOVES, SELECTIONS
+from slipstick.aten.rounded import run_rounded
+from slipstick.aten.update_phase import UpdatePhase
+from slipstick.errors import SpecificationError, UnsupportedOperation
+from slipstick.kernels.elementwise import Chain, chain
+from slipstick.kernels.spec import KernelSpec, check_narrowing, kernel_spec
+
+_SILENT_NAMESPACES = frozenset({"profiler"})
+
+
+@chain
+def _rounded_to_grid(x):  # type: ignore[no-untyped-def]
+    return x
+
+
+class use(TorchDispatchMode):  # noqa: N801 (a context manager reads as a verb)
+    """Run the PyTorch code inside the ``with`` block in ``arithmetic``.
+
+    arithmetic: a LogArithmetic, or a RoundedArithmetic baseline.
+    update: a wider LogArithmetic for ``optimizer.step()`` and the running statistics of normalisation; weights and
+        optimiser state then live on its finer grid, and every operand elsewhere is narrowed from it.
+    audit: count every operator by how it was executed, in ``.audit``.
+
+    Raises UnsupportedOperation for an operator without a definition, NonFiniteError for NaN.
+    """
+
+    def __init__(self, arithmetic: Arithmetic, update: Arithmetic | None = None, audit: bool = False) -> None:
+        super().__init__()
+        if not isinstance(arithmetic, LogArithmetic | RoundedArithmetic):
+            raise SpecificationError(f"use({arithmetic!r}): must be a LogArithmetic or a RoundedArithmetic")
+        self.arithmetic = arithmetic
+        self.update = update
+        self.audit = Audit() if audit else None
+        self.operator = ""
+        self._pid = os.getpid()
+        self._outside = 0
+        self._suspended = 0
+        self._phase = UpdatePhase()
+        self._guard = BackwardGuard(self)
+        self._specs = self._make_specs()
+
+    def _make_specs(self) -> tuple[KernelSpec, KernelSpec] | None:
+        if isinstance(self.arithmetic, RoundedArithmetic):
+            if self.update is not None:
+                raise SpecificationError("use(RoundedArithmetic, update=...): a rounded baseline has one format")
+            return None
+        if self.update is None:
+            spec = kernel_spec(self.arithmetic)
+            return spec, spec
+        if not isinstance(self.update, LogArithmetic):
+            raise SpecificationError(f"use(update={self.update!r}): must be a LogArithmetic")
+        check_narrowing(self.arithmetic.format, self.update.format)
+        return kernel_spec(self.arithmetic, self.update.format), kernel_spec(self.update)
+
+    @property
+    def spec(self) -> KernelSpec:
+        """The kernels' tables of the arithmetic in force: compute, or update inside ``optimizer.step()``."""
+        assert self._specs is not None
+        return self._specs[1 if self._phase.active else 0]
+
+    @property
+    def update_spec(self) -> KernelSpec:
+        """The tables of the arithmetic that state is updated in."""
+        assert self._specs is not None
+        return self._specs[1]
+
+    @property
+    def is_live(self) -> bool:
+        """Whether operators are executed in the arithmetic here and now."""
+        return not self._outside and not self._suspended and os.getpid() == self._pid
+
+    def chain(self, steps: Chain, *arguments: Any, out: Any = None) -> Any:
+        """Run an elementwise chain in the arithmetic in force."""
+        if isinstance(out, torch.Tensor) and any(_overlaps(a, out) for a in arguments):
+            return out.copy_(steps(self.spec, self.operator, *arguments))
+        return steps(self.spec, self.operator, *arguments, out=out)
+
+    def snap(self, x: torch.Tensor) -> torch.Tensor:
+        """``x`` rounded to the grid of the arithmetic in force."""
+        rounded: torch.Tensor = _rounded_to_grid(self.spec, self.operator, x)
+        return rounded
+
+    def __enter__(self) -> "use":
+        for outer in _active_runs():
+            outer._suspended += 1
+        self._phase.watch_optimizers()
+        self._guard.__enter__()
+        super().__enter__()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        super().__exit__(kind, error, trace)
+        self._guard.__exit__(kind, error, trace)
+        self._phase.unwatch_optimizers()
+        for outer in _active_runs():
+            outer._suspended -= 1
+
+    def __torch_dispatch__(
+        self, func: OpOverload, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        if not self.is_live:
+            if self._outside:
+                self._record(str(func), "outside")
+            return func(*args, **kwargs)
+        if func.namespace in _SILENT_NAMESPACES:
+            return func(*args, **kwargs)
+        if not tree_any(_is_floating, (args, kwargs)):
+            return self._without_floats(func, args, kwargs)
+        return self._execute(func, args, kwargs)
+
+    def _without_floats(self, func: OpOverload, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Integers are computed as they are; a float made from them must not come from floating point."""
+        if func in MOVES or func not in DEFINED:
+            result = func(*args, **kwargs)
+            if func not in MOVES and tree_any(_is_floating, result):
+                return self._execute(func, args, kwargs)
+            return result
+        if not tree_any(lambda x: isinstance(x, torch.Tensor), (args, kwargs)):
+            return self._execute(func, args, kwargs)
+        result = func(*args, **kwargs)
+        return self._execute(func, args, kwargs) if tree_any(_is_floating, result) else result
+
+    def _execute(self, func: OpOverload, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        name = str(func)
+        if func in MOVES:
+            self._record(name, "exact")
+            return func(*args, **kwargs)
+        if func is torch.ops.aten._local_scalar_dense.default:
+            self._record(name, "outside")
+            return func(*args, **kwargs)
+        caller, self.operator = self.operator, name
+        try:
+            if self._specs is None:
+                self._record(name, "defined")
+                return run_rounded(self, func, args, kwargs)
+            if func in DEFINED:
+                self._record(name, "defined")
+                return DEFINED[func](self, *args, **kwargs)
+            if func in SELECTIONS:
+                self._record(name, "exact")
+                return func(*tree_map(self._snap_floats, args), **tree_map(self._snap_floats, kwargs))
+            return self._decompose(func, args, kwargs)
+        finally:
+            self.operator = caller
+
+    def _decompose(self, func: OpOverload, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        with self._reentered():
+            result = func.decompose(*args, **kwargs)
+            if result is NotImplemented and func in decomposition_table:
+                result = decomposition_table[func](*args, **kwargs)
+        if result is NotImplemented:
+            raise UnsupportedOperation(
+                f"{func} ({_calling_module()}): not defined in {self.arithmetic}; "
+                "rewrite it with supported operators, or compute it inside ss.exact() if it is not part of training"
+            )
+        self._record(str(func), "decomposed")
+        return result
+
+    @contextmanager
+    def _reentered(self) -> Iterator[None]:
+        TorchDispatchMode.__enter__(self)
+        try:
+            yield
+        finally:
+            TorchDispatchMode.__exit__(self, None, None, None)
+
+    def _snap_floats(self, x: Any) -> Any:
+        return self.snap(x) if _is_floating(x) else x
+
+    def _record(self, operator: str, how: str) -> None:
+        if self.audit is not None:
+            self.audit.record(operator, how)
+
+
+@contextmanager
+def exact() -> Iterator[None]:
+    """Step out of the arithmetic, for metrics and plots: operators inside run in PyTorch's floating point.
+
+    Counted as "outside" by the audit.
+    """
+    runs = _active_runs()
+    for run in runs:
+        run._outside += 1
+    try:
+        yield
+    finally:
+        for run in runs:
+            run._outside -= 1
+
+
+@contextmanager
+def update_phase() -> Iterator[None]:
+    """Mark a hand-written weight update or moving average: operators inside run in the ``update`` arithmetic."""
+    runs = _active_runs()
+    for run in runs:
+        run._phase.enter()
+    try:
+        yield
+    finally:
+        for run in runs:
+            run._phase.leave()
+
+
+def live_run() -> use | None:
+    """The run that executes operators in this thread now, or None."""
+    return next((run for run in reversed(_active_runs()) if run.is_live), None)
+
+
+def _active_runs() -> list[use]:
+    return [mode for mode in _get_current_dispatch_mode_stack() if isinstance(mode, use)]
+
+
+def _is_floating(x: Any) -> bool:
+    return isinstance(x, torch.Tensor) and (x.dtype.is_floating_point or x.dtype.is_complex)
+
+
+def _overlaps(argument: Any, out: torch.Tensor) -> bool:
+    """Whether writing ``out`` element by element could spoil elements of ``argument`` not yet read."""
+    if not isinstance(argument, torch.Tensor) or argument is out:
+        return False
+    if argument.untyped_storage().data_ptr() != out.untyped_storage().data_ptr():
+        return False
+    return (argument.data_ptr(), argument.stride(), argument.shape) != (out.data_ptr(), out.stride(), out.shape)
+
+
+def _calling_module() -> str:
+    """The innermost nn.Module whose forward is running, for error messages."""
+    frame = sys._getframe(1)
+    while frame is not None:
+        owner = frame.f_locals.get("self")
+        if isinstance(owner, torch.nn.Module) and frame.f_code.co_name == "forward":
+            return f"called by {type(owner).__name__}"
+        frame = frame.f_back  # type: ignore[assignment]
+    return "called outside a module"
+
+
+__all__ = ["exact", "live_run", "update_phase", "use"]

@@ -1,0 +1,72 @@
+"""How every ATen operator is executed: filled by decorators in this package's files, read by the mode.
+
+An operator overload is one of
+    defined    an implementation in the arithmetic, registered with @defined
+    move       raw values pass: views, copies, gathers
+    selection  operands are rounded to the grid, then PyTorch selects among them or compares them
+Anything else is decomposed into these, or refused.
+"""
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import torch
+from torch._ops import OpOverload, OpOverloadPacket
+
+Implementation = Callable[..., Any]
+
+DEFINED: dict[OpOverload, Implementation] = {}
+MOVES: set[OpOverload] = set()
+SELECTIONS: set[OpOverload] = set()
+
+
+def defined(*operators: OpOverload | OpOverloadPacket) -> Callable[[Implementation], Implementation]:
+    """Register ``implementation(run, *args, **kwargs)`` for these overloads (a packet stands for all of its).
+
+    In-place overloads call it with ``out`` set to their first argument, ``out=`` overloads pass theirs on.
+    """
+
+    def register(implementation: Implementation) -> Implementation:
+        for overload in _overloads(operators):
+            DEFINED[overload] = _inplace(implementation) if _writes_first_argument(overload) else implementation
+        return implementation
+
+    return register
+
+
+def moves(*operators: OpOverload | OpOverloadPacket) -> None:
+    """Register overloads that only move raw values."""
+    MOVES.update(_overloads(operators))
+
+
+def selections(*operators: OpOverload | OpOverloadPacket) -> None:
+    """Register functional overloads that compare their operands or select among them."""
+    SELECTIONS.update(_overloads(operators))
+
+
+def existing(namespace: Any, names: str) -> list[OpOverloadPacket]:
+    """The packets of a space-separated list of names that this PyTorch has."""
+    return [getattr(namespace, name) for name in names.split() if hasattr(namespace, name)]
+
+
+def _overloads(operators: Iterable[OpOverload | OpOverloadPacket]) -> list[OpOverload]:
+    found: list[OpOverload] = []
+    for operator in operators:
+        if isinstance(operator, OpOverload):
+            found.append(operator)
+        else:
+            found += [getattr(operator, name) for name in operator.overloads()]
+    return found
+
+
+def _writes_first_argument(overload: OpOverload) -> bool:
+    arguments = overload._schema.arguments
+    return bool(arguments and arguments[0].alias_info and arguments[0].alias_info.is_write)
+
+
+def _inplace(implementation: Implementation) -> Implementation:
+    def call(run: Any, first: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
+        implementation(run, first, *args, out=first, **kwargs)
+        return first
+
+    return call

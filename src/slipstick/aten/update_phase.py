@@ -1,0 +1,81 @@
+"""When a weight update is going on: inside ``optimizer.step()``, but not in its closure."""
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch.optim import Optimizer
+from torch.optim.optimizer import register_optimizer_step_post_hook, register_optimizer_step_pre_hook
+
+
+class UpdatePhase:
+    """Depth of nested updates, and the optimisers that are stepping."""
+
+    def __init__(self) -> None:
+        self._depth = 0
+        self._optimizers: list[Optimizer] = []
+        self._handles: list[Any] = []
+        self._depth_before: list[int] = []
+        self._counters: set[int] = set()
+
+    @property
+    def active(self) -> bool:
+        return self._depth > 0
+
+    def enter(self) -> None:
+        self._depth += 1
+
+    def leave(self) -> None:
+        self._depth -= 1
+
+    def watch_optimizers(self) -> None:
+        """Follow every optimiser's step, from now on."""
+        self._depth_before.append(self._depth)
+        self._handles.append(
+            (register_optimizer_step_pre_hook(self._before_step), register_optimizer_step_post_hook(self._after_step))
+        )
+
+    def unwatch_optimizers(self) -> None:
+        """Stop following; a step that an exception ended is over."""
+        for handle in self._handles.pop():
+            handle.remove()
+        self._depth = self._depth_before.pop()
+        self._optimizers.clear()
+
+    def is_step_counter(self, tensor: torch.Tensor) -> bool:
+        """Whether ``tensor`` is the step count in a stepping optimiser's state, which counts exactly."""
+        if tensor.dim() or not self._optimizers:
+            return False
+        if id(tensor) not in self._counters:
+            states = self._optimizers[-1].state.values()
+            self._counters = {id(s["step"]) for s in states if isinstance(s.get("step"), torch.Tensor)}
+        return id(tensor) in self._counters
+
+    def _before_step(
+        self, optimizer: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        self.enter()
+        self._optimizers.append(optimizer)
+        self._counters = set()
+        args = tuple(self._outside_update(a) if i == 1 else a for i, a in enumerate(args))
+        if "closure" in kwargs:
+            kwargs = {**kwargs, "closure": self._outside_update(kwargs["closure"])}
+        return args, kwargs
+
+    def _after_step(self, optimizer: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        self._optimizers.pop()
+        self.leave()
+
+    def _outside_update(self, closure: Callable[[], Any] | None) -> Callable[[], Any] | None:
+        """The closure evaluates the loss: it computes, it does not update."""
+        if closure is None:
+            return None
+
+        def evaluate() -> Any:
+            depth, self._depth = self._depth, 0
+            try:
+                return closure()
+            finally:
+                self._depth = depth
+
+        return evaluate

@@ -1,0 +1,293 @@
+"""Elementwise chains: several operations on codes in one pass over memory.
+
+A chain is written as a Python function of symbolic values, recorded once, and run by the native kernels:
+
+    @chain
+    def scaled_sum(x, y, alpha):
+        return x + alpha * y
+
+    scaled_sum(spec, "axpy", x, y, 0.9)
+
+Every operator sign is one operation of the arithmetic, in the order written. Arguments are tensors, which broadcast, or
+numbers: host constants, encoded from float64.
+"""
+
+from collections.abc import Callable, Sequence
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import torch
+
+from slipstick.arithmetic.functions import function_table
+from slipstick.errors import NonFiniteError, SpecificationError, UnsupportedOperation
+from slipstick.formats import LNS
+from slipstick.kernels import native
+from slipstick.kernels.spec import KernelSpec
+
+_OPS = (
+    "add sub mul div max min neg abs sqrt rsqrt reciprocal lookup select gt ge lt le eq ne is_zero"
+).split()
+_OPCODE = {name: code for code, name in enumerate(_OPS)}
+_MASKS = frozenset({"gt", "ge", "lt", "le", "eq", "ne", "is_zero"})
+
+_KINDS = {torch.float32: 0, torch.float64: 1, torch.bool: 2}
+_CONSTANT = 3
+
+_NAN, _ZERO_BY_ZERO, _ROOT_OF_NEGATIVE = 1, 2, 4
+
+Number = int | float | bool
+
+
+class Value:
+    """A code (or a mask) in a chain that is being recorded."""
+
+    def __init__(self, recorder: "_Recorder", register: int, is_mask: bool = False) -> None:
+        self._recorder = recorder
+        self.register = register
+        self.is_mask = is_mask
+
+    def _emit(self, op: str, *operands: "Value | Number", table: int = 0) -> "Value":
+        return self._recorder.emit(op, (self, *operands), table)
+
+    def __add__(self, other: "Value | Number") -> "Value":
+        return self._emit("add", other)
+
+    def __sub__(self, other: "Value | Number") -> "Value":
+        return self._emit("sub", other)
+
+    def __mul__(self, other: "Value | Number") -> "Value":
+        return self._emit("mul", other)
+
+    def __truediv__(self, other: "Value | Number") -> "Value":
+        return self._emit("div", other)
+
+    def __radd__(self, other: Number) -> "Value":
+        return self._recorder.constant(other)._emit("add", self)
+
+    def __rsub__(self, other: Number) -> "Value":
+        return self._recorder.constant(other)._emit("sub", self)
+
+    def __rmul__(self, other: Number) -> "Value":
+        return self._recorder.constant(other)._emit("mul", self)
+
+    def __rtruediv__(self, other: Number) -> "Value":
+        return self._recorder.constant(other)._emit("div", self)
+
+    def __neg__(self) -> "Value":
+        return self._emit("neg")
+
+    def __abs__(self) -> "Value":
+        return self._emit("abs")
+
+    def __gt__(self, other: "Value | Number") -> "Value":
+        return self._emit("gt", other)
+
+    def __ge__(self, other: "Value | Number") -> "Value":
+        return self._emit("ge", other)
+
+    def __lt__(self, other: "Value | Number") -> "Value":
+        return self._emit("lt", other)
+
+    def __le__(self, other: "Value | Number") -> "Value":
+        return self._emit("le", other)
+
+    def equals(self, other: "Value | Number") -> "Value":
+        return self._emit("eq", other)
+
+    def differs(self, other: "Value | Number") -> "Value":
+        return self._emit("ne", other)
+
+    def is_zero(self) -> "Value":
+        return self._emit("is_zero")
+
+    def maximum(self, other: "Value | Number") -> "Value":
+        return self._emit("max", other)
+
+    def minimum(self, other: "Value | Number") -> "Value":
+        return self._emit("min", other)
+
+    def sqrt(self) -> "Value":
+        return self._emit("sqrt")
+
+    def rsqrt(self) -> "Value":
+        return self._emit("rsqrt")
+
+    def reciprocal(self) -> "Value":
+        return self._emit("reciprocal")
+
+    def select(self, then: "Value | Number", otherwise: "Value | Number") -> "Value":
+        """``then`` where this mask holds, else ``otherwise``."""
+        return self._emit("select", then, otherwise)
+
+    def function(self, name: str, parameter: float = 0.0) -> "Value":
+        """A function of one number by table; see arithmetic.functions."""
+        return self._emit("lookup", table=self._recorder.table(name, parameter))
+
+
+class _Recorder:
+    def __init__(self, arguments: int) -> None:
+        self.arguments = arguments
+        self.constants: list[float] = []
+        self.tables: list[tuple[str, float]] = []
+        self.steps: list[tuple[str, int, tuple[int, ...], int]] = []
+        self.values = 0
+
+    def fresh(self) -> int:
+        self.values += 1
+        return self.values - 1
+
+    def constant(self, number: Number) -> Value:
+        self.constants.append(float(number))
+        return Value(self, -len(self.constants))
+
+    def table(self, name: str, parameter: float) -> int:
+        self.tables.append((name, parameter))
+        return len(self.tables) - 1
+
+    def emit(self, op: str, operands: Sequence[Value | Number], table: int) -> Value:
+        values = [o if isinstance(o, Value) else self.constant(o) for o in operands]
+        register = self.fresh()
+        self.steps.append((op, register, tuple(v.register for v in values), table))
+        is_mask = op in _MASKS or (op == "select" and values[1].is_mask and values[2].is_mask)
+        return Value(self, register, is_mask)
+
+
+class Chain:
+    """A recorded chain; see the module's docstring."""
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self.__doc__ = function.__doc__
+        arguments = function.__code__.co_argcount
+        recorder = _Recorder(arguments)
+        inputs = [Value(recorder, recorder.fresh()) for _ in range(arguments)]
+        result = function(*inputs)
+        results: tuple[Value, ...] = result if isinstance(result, tuple) else (result,)
+        self.constants = tuple(recorder.constants)
+        self.functions = tuple(recorder.tables)
+        self.masks = tuple(r.is_mask for r in results)
+        self._program = _compile(recorder, results)
+
+    def __call__(
+        self,
+        spec: KernelSpec,
+        operator: str,
+        *arguments: torch.Tensor | Number,
+        out: torch.Tensor | Sequence[torch.Tensor] | None = None,
+    ) -> Any:
+        """Run on ``arguments``; results are new tensors, or ``out`` (which may be an argument, in place).
+
+        Raises NonFiniteError naming ``operator`` for NaN, 0/0 and roots of negative numbers.
+        """
+        inputs = [_as_input(a, operator) for a in (*arguments, *self.constants)]
+        tensors = [x for x in inputs if isinstance(x, torch.Tensor)]
+        shape = torch.broadcast_shapes(*(x.shape for x in tensors))
+        if out is None:
+            outputs = _allocate(tensors, shape, self.masks)
+        else:
+            outputs = [out] if isinstance(out, torch.Tensor) else list(out)
+        tables = [function_table(name, spec.format, parameter) for name, parameter in self.functions]
+        kinds, data, strides = _describe(inputs, shape, spec.format)
+        out_kinds, out_data, out_strides = _describe(outputs, shape, spec.format)
+        status = native.chain(
+            spec.native, self._program, list(shape), kinds, data, strides, out_kinds, out_data, out_strides,
+            [t.ctypes.data for t in tables], torch.get_num_threads(),
+        )  # fmt: skip
+        if status:
+            raise_status(status, operator, spec)
+        if out is not None:
+            return out
+        return outputs[0] if len(outputs) == 1 else tuple(outputs)
+
+
+def chain(function: Callable[..., Any]) -> Chain:
+    """Record ``function`` as a chain."""
+    return Chain(function)
+
+
+@lru_cache(maxsize=4096)
+def constant_code(value: float, format: LNS) -> int:
+    """The code 2L + s of a host constant, encoded from float64."""
+    sign, log = format.logs(np.array([value], dtype=np.float64))
+    return int(2 * log[0] + sign[0])
+
+
+def raise_status(status: int, operator: str, spec: KernelSpec) -> None:
+    """Turn a kernel's status word into the error it stands for."""
+    if status & _ZERO_BY_ZERO:
+        reason = "0/0 has no code; guard the division"
+    elif status & _ROOT_OF_NEGATIVE:
+        reason = "square root of a negative number; clamp its argument"
+    else:
+        reason = "NaN has no code; find the operation that produced it"
+    raise NonFiniteError(f"{operator} in {spec.arithmetic.format}: {reason}")
+
+
+def _compile(recorder: _Recorder, results: tuple[Value, ...]) -> native.Program:
+    """Assign registers: arguments and constants first, then each result in the lowest that is free."""
+    inputs = recorder.arguments + len(recorder.constants)
+    place = {i: i for i in range(recorder.arguments)}
+    place |= {-1 - i: recorder.arguments + i for i in range(len(recorder.constants))}
+    last = {operand: step for step, (_, _, operands, _) in enumerate(recorder.steps) for operand in operands}
+    last |= {r.register: len(recorder.steps) for r in results}
+    free: list[int] = []
+    registers = inputs
+    flat: list[int] = []
+    for step, (op, register, operands, table) in enumerate(recorder.steps):
+        if free:
+            place[register] = free.pop()
+        else:
+            place[register] = registers
+            registers += 1
+        sources = [place[o] for o in operands]
+        flat += [_OPCODE[op], place[register], *sources, *([sources[0]] * (3 - len(sources))), table]
+        # Inputs are loaded once per chunk, so their registers may be reused too once they are dead.
+        free += [place[o] for o in dict.fromkeys(operands) if last[o] == step]
+    return native.make_program(inputs, max(registers, 1), flat, [place[r.register] for r in results])
+
+
+def _as_input(argument: torch.Tensor | Number, operator: str) -> torch.Tensor | float:
+    if not isinstance(argument, torch.Tensor):
+        return float(argument)
+    if argument.device.type != "cpu":
+        raise UnsupportedOperation(f"{operator}: no kernel for {argument.device.type} tensors; move them to the CPU")
+    if argument.dtype in _KINDS:
+        return argument
+    if argument.dtype.is_floating_point or argument.dtype.is_complex:
+        raise UnsupportedOperation(f"{operator}: {argument.dtype} carries no codes; use float32 or float64")
+    return argument.to(torch.float64)
+
+
+def _allocate(
+    tensors: list[torch.Tensor], shape: torch.Size, masks: tuple[bool, ...]
+) -> list[torch.Tensor]:
+    if not tensors:
+        raise SpecificationError("a chain needs at least one tensor")
+    wide = any(t.dtype == torch.float64 and t.dim() for t in tensors)
+    wide = wide or not any(t.dtype == torch.float32 for t in tensors)
+    dtype = torch.float64 if wide and any(t.dtype == torch.float64 for t in tensors) else torch.float32
+    like = next((t for t in tensors if t.shape == shape), None)
+    outputs = []
+    for is_mask in masks:
+        wanted = torch.bool if is_mask else dtype
+        fresh = torch.empty(shape, dtype=wanted) if like is None else torch.empty_like(like, dtype=wanted)
+        outputs.append(fresh)
+    return outputs
+
+
+def _describe(
+    inputs: Sequence[torch.Tensor | float], shape: torch.Size, format: LNS
+) -> tuple[list[int], list[int], list[int]]:
+    kinds: list[int] = []
+    data: list[int] = []
+    strides: list[int] = []
+    for x in inputs:
+        if isinstance(x, torch.Tensor):
+            kinds.append(_KINDS[x.dtype])
+            data.append(x.data_ptr())
+            strides.extend(x.expand(shape).stride() if x.shape != shape else x.stride())
+        else:
+            kinds.append(_CONSTANT)
+            data.append(constant_code(x, format))
+            strides.extend([0] * len(shape))
+    return kinds, data, strides

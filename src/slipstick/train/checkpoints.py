@@ -1,0 +1,120 @@
+"""The state of a run on disk: tensors in safetensors, the rest in JSON, no pickle.
+
+checkpoint.json names its tensor file and that file's hash and is replaced last, so at every moment it is either the
+old checkpoint or the new one.
+"""
+
+import base64
+import hashlib
+import json
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import nn
+
+from slipstick.errors import SpecificationError
+from slipstick.train.atomic_files import replace_atomically, write_json
+from slipstick.train.metrics import Totals
+
+_INDEX = "checkpoint.json"
+_VERSION = 1
+
+
+@dataclass
+class Position:
+    """How far a run is. ``epoch`` and ``step`` (within it) count from 0 and say what comes next."""
+
+    epoch: int = 0
+    step: int = 0
+    elapsed: float = 0.0
+    epoch_totals: Totals = field(default_factory=Totals)
+    window_totals: Totals = field(default_factory=Totals)
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    position: Position
+    metrics_bytes: int
+    execution: dict[str, Any]
+
+
+def has_checkpoint(folder: Path) -> bool:
+    return (folder / _INDEX).is_file()
+
+
+def save_checkpoint(
+    folder: Path, checkpoint: Checkpoint, model: nn.Module, optimizer: torch.optim.Optimizer
+) -> None:
+    """Write the state, PyTorch's CPU generator included, then remove older tensor files."""
+    tensors = {f"model.{name}": tensor for name, tensor in model.state_dict().items()}
+    values: dict[str, dict[str, Any]] = {}
+    names = [name for name, _ in model.named_parameters()]
+    for index, state in optimizer.state_dict()["state"].items():
+        for key, value in state.items():
+            if isinstance(value, torch.Tensor):
+                tensors[f"optimizer.{names[index]}.{key}"] = value
+            else:
+                values.setdefault(names[index], {})[key] = value
+    position = checkpoint.position
+    file = f"checkpoint-{position.epoch:04d}-{position.step:06d}.safetensors"
+    contiguous = {name: tensor.detach().contiguous() for name, tensor in tensors.items()}
+    replace_atomically(folder / file, lambda temporary: save_file(contiguous, temporary))
+    index = {
+        "version": _VERSION,
+        "tensors": file,
+        "tensors_sha256": _sha256(folder / file),
+        "position": asdict(position),
+        "metrics_bytes": checkpoint.metrics_bytes,
+        "optimizer_values": values,
+        "generator": base64.b64encode(torch.get_rng_state().numpy().tobytes()).decode(),
+        "execution": checkpoint.execution,
+        "torch": str(torch.__version__),
+    }
+    write_json(folder / _INDEX, index)
+    for old in folder.glob("checkpoint-*.safetensors"):
+        if old.name != file:
+            old.unlink()
+
+
+def load_checkpoint(folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer) -> Checkpoint:
+    """Restore model, optimiser and PyTorch's CPU generator. Raises SpecificationError where the files are damaged."""
+    try:
+        index = json.loads((folder / _INDEX).read_text(encoding="utf-8"))
+        if index["version"] != _VERSION:
+            raise SpecificationError(f"{folder}: checkpoint version {index['version']}, this build reads {_VERSION}")
+        file = folder / index["tensors"]
+        if _sha256(file) != index["tensors_sha256"]:
+            raise SpecificationError(f"{file}: does not match its checkpoint; start again with --overwrite")
+        _restore(load_file(file), index["optimizer_values"], model, optimizer)
+        position = index["position"]
+        totals = {key: Totals(**position.pop(key)) for key in ("epoch_totals", "window_totals")}
+        torch.set_rng_state(torch.frombuffer(bytearray(base64.b64decode(index["generator"])), dtype=torch.uint8))
+        return Checkpoint(Position(**position, **totals), index["metrics_bytes"], index["execution"])
+    except (OSError, KeyError, TypeError, ValueError, RuntimeError) as error:
+        if isinstance(error, SpecificationError):
+            raise
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise SpecificationError(f"{folder / _INDEX}: cannot be read ({reason}); use --overwrite") from None
+
+
+def _restore(
+    tensors: dict[str, torch.Tensor], values: dict[str, Any], model: nn.Module, optimizer: torch.optim.Optimizer
+) -> None:
+    model.load_state_dict({n.removeprefix("model."): t for n, t in tensors.items() if n.startswith("model.")})
+    names = [name for name, _ in model.named_parameters()]
+    state: dict[int, dict[str, Any]] = {}
+    for name, tensor in tensors.items():
+        if name.startswith("optimizer."):
+            parameter, _, key = name.removeprefix("optimizer.").rpartition(".")
+            state.setdefault(names.index(parameter), {})[key] = tensor
+    for parameter, others in values.items():
+        state.setdefault(names.index(parameter), {}).update(others)
+    optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,195 @@
+"""What an experiment is: plain data, validated. Nothing here touches a tensor.
+
+An experiment file is TOML. Every key is a field below; a key that is none, or a value that cannot be, is an error.
+"""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+
+from slipstick.arithmetic import Arithmetic, arithmetic_from_dict, parse_arithmetic
+
+FP32 = "fp32"
+
+ArithmeticText = str | dict[str, Any]
+
+
+def resolve_arithmetic(given: ArithmeticText) -> Arithmetic | None:
+    """The arithmetic that a text or a table means; None for "fp32", PyTorch's own."""
+    if isinstance(given, dict):
+        return arithmetic_from_dict(given)
+    return None if given.strip().lower() == FP32 else parse_arithmetic(given)
+
+
+def _resolvable(given: ArithmeticText) -> ArithmeticText:
+    resolve_arithmetic(given)
+    return given
+
+
+ArithmeticField = Annotated[ArithmeticText, AfterValidator(_resolvable)]
+
+
+class Section(BaseModel):
+    """Base of all tables: frozen, no unknown keys, no infinities."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, protected_namespaces=())
+
+
+class Subset(Section):
+    """Use only some images: the first of a fixed shuffle that no seed changes."""
+
+    train: Annotated[int, Field(ge=1)] | None = None
+    test: Annotated[int, Field(ge=1)] | None = None
+
+
+class Augment(Section):
+    """Random training-time changes. ``crop`` is the size cut out of the padded image (default: the image's own)."""
+
+    flip: bool = False
+    pad: Annotated[int, Field(ge=0, le=64)] = 0
+    crop: Annotated[int, Field(ge=1)] | None = None
+
+
+Width = Annotated[float, Field(gt=0, le=8)]
+Dropout = Annotated[float, Field(ge=0, lt=1)]
+
+
+class MLP(Section):
+    """One hidden layer by default: 784-100-K of Sanyal et al. 2019, whose leaky ReLU has slope 2^-7."""
+
+    name: Literal["mlp"]
+    hidden: Annotated[list[Annotated[int, Field(ge=1)]], Field(min_length=1)] = [100]
+    activation: Literal["relu", "leaky"] = "relu"
+
+
+class LeNet(Section):
+    name: Literal["lenet"]
+
+
+class SmallCNN(Section):
+    """Three convolutions with batch normalisation for images of 8 to 32 pixels."""
+
+    name: Literal["cnn"] = "cnn"
+    width: Width = 1.0
+
+
+class VGG(Section):
+    """VGG with batch normalisation. head "papers": two hidden layers of 4096, dropout (Hamad et al. 2025)."""
+
+    name: Literal["vgg11", "vgg16"]
+    width: Width = 1.0
+    head: Literal["papers", "linear"] = "papers"
+    dropout: Dropout = 0.5
+
+
+class ResNet(Section):
+    name: Literal["resnet18", "resnet20"]
+    width: Width = 1.0
+
+
+Model = Annotated[MLP | LeNet | SmallCNN | VGG | ResNet, Field(discriminator="name")]
+
+
+class SGD(Section):
+    name: Literal["sgd"] = "sgd"
+    lr: Annotated[float, Field(gt=0)] = 0.01
+    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
+    nesterov: bool = False
+    weight_decay: Annotated[float, Field(ge=0)] = 0.0
+
+    @model_validator(mode="after")
+    def _nesterov_needs_momentum(self) -> "SGD":
+        if self.nesterov and self.momentum == 0:
+            raise ValueError("nesterov = true needs momentum > 0")
+        return self
+
+
+class Adam(Section):
+    name: Literal["adam", "adamw"]
+    lr: Annotated[float, Field(gt=0)] = 0.001
+    beta1: Annotated[float, Field(ge=0, lt=1)] = 0.9
+    beta2: Annotated[float, Field(ge=0, lt=1)] = 0.999
+    eps: Annotated[float, Field(gt=0)] = 1e-8
+    weight_decay: Annotated[float, Field(ge=0)] = 0.0
+
+
+Optimizer = Annotated[SGD | Adam, Field(discriminator="name")]
+
+
+class Constant(Section):
+    kind: Literal["constant"] = "constant"
+
+
+class Cosine(Section):
+    """From optimizer.lr to eta_min along half a cosine over the whole run."""
+
+    kind: Literal["cosine"]
+    eta_min: Annotated[float, Field(ge=0)] = 0.0
+    per: Literal["batch", "epoch"] = "batch"
+
+
+class Step(Section):
+    """optimizer.lr times factor at the start of each epoch listed (counted from 1)."""
+
+    kind: Literal["step"]
+    epochs: Annotated[list[Annotated[int, Field(ge=1)]], Field(min_length=1)]
+    factor: Annotated[float, Field(gt=0, le=1)] = 0.1
+
+
+Schedule = Annotated[Constant | Cosine | Step, Field(discriminator="kind")]
+
+
+class Experiment(Section):
+    """One training run.
+
+    data: "digits", a Hugging Face dataset name, or a local folder.
+    arithmetic: "fp32", a line such as "LNS(5,5) hamad2025", or a table (see ``slipstick.arithmetic``).
+    update: the arithmetic of the optimiser step, weights and running statistics; default: as ``arithmetic``.
+    threads: changes speed; for "fp32" also PyTorch's own bits. Default: PyTorch's choice.
+    log_every, checkpoint_minutes: how often metrics are written and how often, besides each epoch's end, a checkpoint.
+    """
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+    label: str | None = None
+    out: str = "runs"
+    data: Annotated[str, Field(min_length=1)] = "digits"
+    image_size: Annotated[int, Field(ge=4, le=512)] | None = None
+    subset: Subset = Subset()
+    augment: Augment = Augment()
+    model: Model = SmallCNN()
+    arithmetic: ArithmeticField = FP32
+    update: ArithmeticField | None = None
+    optimizer: Optimizer = SGD()
+    schedule: Schedule = Constant()
+    batch: Annotated[int, Field(ge=2)] = 64
+    epochs: Annotated[int, Field(ge=1)] = 10
+    seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
+    threads: Annotated[int, Field(ge=1, le=1024)] | None = None
+    log_every: Annotated[int, Field(ge=1)] = 20
+    checkpoint_minutes: Annotated[float, Field(gt=0)] = 10.0
+
+    @model_validator(mode="after")
+    def _update_fits(self) -> "Experiment":
+        if self.update is not None and (self.is_fp32 != (resolve_arithmetic(self.update) is None)):
+            raise ValueError(f"update = {self.update!r} does not go with arithmetic = {self.arithmetic!r}; drop it")
+        return self
+
+    @property
+    def is_fp32(self) -> bool:
+        return resolve_arithmetic(self.arithmetic) is None
+
+
+class RunChoice(Section):
+    """What distinguishes one run of a comparison from the others."""
+
+    arithmetic: ArithmeticField
+    update: ArithmeticField | None = None
+    label: str | None = None
+
+
+class Comparison(Section):
+    """The same experiment in several arithmetics: same seed, same batches, same budget."""
+
+    name: str
+    out: str
+    runs: tuple[Experiment, ...]

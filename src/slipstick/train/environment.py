@@ -1,0 +1,54 @@
+"""What a run was made with: versions, machine, instruction set, threads."""
+
+import os
+import platform
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+import numpy as np
+import torch
+
+import slipstick
+
+
+def environment() -> dict[str, Any]:
+    return {
+        "slipstick": slipstick.__version__,
+        "torch": str(torch.__version__),
+        "numpy": np.__version__,
+        "datasets": _version("datasets"),
+        "python": platform.python_version(),
+        "system": platform.platform(),
+        "processor": processor_name(),
+        "cores": os.cpu_count(),
+        "threads": torch.get_num_threads(),
+        "isa": current_isa(),
+    }
+
+
+def current_isa() -> str | None:
+    """The instruction set of the kernels in use; None where the kernels are not built."""
+    try:
+        from slipstick.kernels import native
+    except ImportError:
+        return None
+    return str(native.current_isa())
+
+
+def processor_name() -> str:
+    """The processor's own name where the system tells it."""
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as file:
+            for line in file:
+                if line.startswith("model name"):
+                    return line.split(":", 1)[1].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None

@@ -1,0 +1,44 @@
+"""The arithmetic that a run is executed in, from an experiment's text to the contexts of ``slipstick.use``."""
+
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import Any
+
+from torch import nn
+
+import slipstick as ss
+from slipstick.arithmetic import Arithmetic
+from slipstick.train.config import Experiment, resolve_arithmetic
+from slipstick.train.naming import tables_hash
+
+
+@dataclass(frozen=True)
+class Execution:
+    """compute: None means PyTorch's own float32. update: of weights and state; None means as ``compute``."""
+
+    compute: Arithmetic | None
+    update: Arithmetic | None = None
+
+    @classmethod
+    def of(cls, experiment: Experiment) -> "Execution":
+        update = None if experiment.update is None else resolve_arithmetic(experiment.update)
+        return cls(resolve_arithmetic(experiment.arithmetic), update)
+
+    def context(self, audit: bool = False) -> AbstractContextManager[Any]:
+        """Where the network, the loss and the optimiser run. With ``audit`` its value has an ``.audit``."""
+        if self.compute is None:
+            return nullcontext()
+        return ss.use(self.compute, update=self.update, audit=audit)
+
+    def snap_(self, model: nn.Module) -> None:
+        """Put parameters and buffers on the grid that they are updated on."""
+        if self.compute is not None:
+            ss.snap_(model, self.update or self.compute)
+
+    def describe(self) -> dict[str, Any]:
+        """For checkpoints: the arithmetics as data, and hashes of what their adders do."""
+        arithmetics = {"compute": self.compute, "update": self.update}
+        return {
+            role: None if a is None else {"arithmetic": a.to_dict(), "tables_sha256": tables_hash(a)}
+            for role, a in arithmetics.items()
+        }

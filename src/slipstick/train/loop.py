@@ -1,0 +1,226 @@
+"""The training loop: an unmodified network, loss and optimiser, run inside the experiment's arithmetic.
+
+Forward, backward, optimiser step and the forward pass of the evaluation run in the arithmetic. Metrics do not: losses
+and predictions are read from the results by ordinary PyTorch. Hyper-parameters are host constants. A run is
+determined by its experiment; interrupted and resumed it ends in the same bits.
+"""
+
+import math
+import statistics
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from slipstick.errors import NonFiniteError, SpecificationError
+from slipstick.train.atomic_files import write_json
+from slipstick.train.checkpoints import Checkpoint, Position, load_checkpoint, save_checkpoint
+from slipstick.train.config import Experiment
+from slipstick.train.data import Data, load_data
+from slipstick.train.execution import Execution
+from slipstick.train.interrupts import Interrupted, StopRequest
+from slipstick.train.metrics import MetricsLog, Row, Totals, read_metrics
+from slipstick.train.models import build_model
+from slipstick.train.naming import run_folder, run_label
+from slipstick.train.optimizers import build_optimizer, learning_rate
+from slipstick.train.progress import EpochSummary, TrainingProgress
+from slipstick.train.run_folder import Result, prepare_folder, read_result, record_environment, write_result
+
+_EVALUATION_BATCH = 250
+_MEDIAN_EPOCHS = 10
+
+
+def train(
+    experiment: Experiment,
+    data: Data | None = None,
+    *,
+    resume: bool = False,
+    overwrite: bool = False,
+    quiet: bool = False,
+    stop: StopRequest | None = None,
+) -> Result:
+    """Run ``experiment`` into its run folder; returns how it ended.
+
+    data: as ``load_data`` gives it, to share between runs. resume: continue from the folder's checkpoint, if any.
+    Raises SpecificationError, UnsupportedOperation, or Interrupted after a signal and a checkpoint.
+    """
+    folder = run_folder(experiment)
+    data = load_data(experiment) if data is None else data
+    threads = torch.get_num_threads()
+    with torch.random.fork_rng(devices=[]):
+        try:
+            torch.set_num_threads(experiment.threads or threads)
+            run = Run(experiment, data)
+            state = prepare_folder(folder, experiment, resume, overwrite)
+            if state == "complete" and (result := read_result(folder)):
+                return result
+            record_environment(folder)
+            return run.execute(folder, state == "started", quiet, stop or StopRequest())
+        finally:
+            torch.set_num_threads(threads)
+
+
+class Diverged(Exception):
+    """The loss is no number any more."""
+
+
+class Run:
+    """One run in memory: network, optimiser, how far it is."""
+
+    def __init__(self, experiment: Experiment, data: Data) -> None:
+        self.experiment = experiment
+        self.data = data
+        self.execution = Execution.of(experiment)
+        torch.manual_seed(experiment.seed)
+        self.model: nn.Module = build_model(experiment, data.channels, data.size, data.classes)
+        self.optimizer = build_optimizer(experiment, self.model.parameters())
+        self.execution.snap_(self.model)
+        self.position = Position()
+
+    def execute(self, folder: Path, resume: bool, quiet: bool, stop: StopRequest) -> Result:
+        """Train from the beginning or the folder's checkpoint to the end."""
+        keep_bytes = self._restore(folder) if resume else None
+        steps = self.experiment.epochs * self.data.steps_per_epoch
+        label = run_label(self.experiment)
+        self._folder, self._stop = folder, stop
+        self._resumed_at, self._saved_at = self.position.elapsed, time.perf_counter()
+        self._started_at = time.perf_counter()
+        with (
+            MetricsLog(folder, keep_bytes, self._global_step) as self._log,
+            TrainingProgress(label, steps, self._global_step, quiet) as self._progress,
+            stop,
+        ):
+            try:
+                for _ in range(self.position.epoch, self.experiment.epochs):
+                    self._epoch()
+            except (NonFiniteError, Diverged) as error:
+                return self._finish("diverged", f"{error} (epoch {self.position.epoch + 1})")
+            return self._finish("finished", "")
+
+    @property
+    def _global_step(self) -> int:
+        return self.position.epoch * self.data.steps_per_epoch + self.position.step
+
+    @property
+    def _elapsed(self) -> float:
+        return self._resumed_at + time.perf_counter() - self._started_at
+
+    def _epoch(self) -> None:
+        position = self.position
+        for images, labels in self.data.training_batches(self.experiment.seed, position.epoch, position.step):
+            self._step(images, labels)
+            position.step += 1
+            if self._global_step % self.experiment.log_every == 0:
+                self._log.append(self._row("step", position.window_totals))
+                position.window_totals = Totals()
+            due = time.perf_counter() - self._saved_at > 60 * self.experiment.checkpoint_minutes
+            if self._stop.requested is not None or due:
+                self._checkpoint()
+        test_loss, test_accuracy = self.evaluate()
+        row = self._row("epoch", position.epoch_totals, test_loss, test_accuracy)
+        self._log.append(row)
+        self._progress.epoch(
+            EpochSummary(
+                row.epoch,
+                self.experiment.epochs,
+                row.train_loss,
+                row.train_accuracy,
+                test_loss,
+                test_accuracy,
+                row.step_seconds,
+            )
+        )
+        position.epoch, position.step, position.epoch_totals = position.epoch + 1, 0, Totals()
+        self._checkpoint()
+
+    def _step(self, images: torch.Tensor, labels: torch.Tensor) -> None:
+        first = self._global_step == 0
+        for group in self.optimizer.param_groups:
+            group["lr"] = learning_rate(self.experiment, self._global_step, self.data.steps_per_epoch)
+        self.model.train()
+        start = time.perf_counter()
+        with self.execution.context(audit=first) as run:
+            logits = self.model(images)
+            loss = F.cross_entropy(logits, labels)
+            self.optimizer.zero_grad()
+            loss.backward()
+            self.optimizer.step()
+        seconds = time.perf_counter() - start
+        if first and run is not None:
+            write_json(self._folder / "audit.json", {"counts": run.audit.counts, "totals": run.audit.totals()})
+        value = loss.item()
+        if not math.isfinite(value):
+            raise Diverged(f"the loss became {value} at step {self._global_step + 1}; try a lower optimizer.lr")
+        correct = int((logits.argmax(dim=1) == labels).sum())
+        for totals in (self.position.epoch_totals, self.position.window_totals):
+            totals.add(value, correct, len(labels), seconds)
+        self._progress.step(value, correct / len(labels), seconds)
+
+    def evaluate(self) -> tuple[float, float]:
+        """Loss and accuracy on the test set: forward in the arithmetic, loss and prediction read exactly from it."""
+        self.model.eval()
+        loss, correct = 0.0, 0
+        with torch.no_grad():
+            for images, labels in self.data.test_batches(_EVALUATION_BATCH):
+                with self.execution.context():
+                    logits = self.model(images)
+                loss += F.cross_entropy(logits.double(), labels, reduction="sum").item()
+                correct += int((logits.argmax(dim=1) == labels).sum())
+        count = len(self.data.test)
+        return loss / count, correct / count
+
+    def _row(self, kind: str, totals: Totals, test_loss: float | None = None, accuracy: float | None = None) -> Row:
+        return Row(
+            kind=kind,
+            epoch=self.position.epoch + 1 if self.position.step else self.position.epoch,
+            step=self._global_step,
+            lr=self.optimizer.param_groups[0]["lr"],
+            train_loss=totals.mean_loss,
+            train_accuracy=totals.accuracy,
+            test_loss=test_loss,
+            test_accuracy=accuracy,
+            step_seconds=totals.step_seconds,
+            elapsed_seconds=self._elapsed,
+        )
+
+    def _checkpoint(self) -> None:
+        """Save; leave the loop if a signal asked for it and there is something left to do."""
+        self.position.elapsed = self._elapsed
+        checkpoint = Checkpoint(self.position, self._log.sync(), self.execution.describe())
+        save_checkpoint(self._folder, checkpoint, self.model, self.optimizer)
+        self._saved_at = time.perf_counter()
+        signal_number = self._stop.requested
+        if signal_number is not None and self.position.epoch < self.experiment.epochs:
+            done = f"step {self._global_step} of {self.experiment.epochs * self.data.steps_per_epoch}"
+            raise Interrupted(f"{self._folder}: stopped after {done}", signal_number)
+
+    def _restore(self, folder: Path) -> int:
+        checkpoint = load_checkpoint(folder, self.model, self.optimizer)
+        if checkpoint.execution != self.execution.describe():
+            raise SpecificationError(
+                f"{folder}: this build's tables for {self.experiment.arithmetic!r} differ from those it was started with; "
+                "use the slipstick version in its environment.json, or --overwrite"
+            )
+        self.position = checkpoint.position
+        return checkpoint.metrics_bytes
+
+    def _finish(self, status: Any, message: str) -> Result:
+        self._log.sync()
+        epochs = [row for row in read_metrics(self._folder) if row.kind == "epoch"]
+        accuracies = [row.test_accuracy for row in epochs if row.test_accuracy is not None]
+        result = Result(
+            status=status,
+            message=message,
+            epochs=len(epochs),
+            steps=self._global_step,
+            accuracy=accuracies[-1] if accuracies else None,
+            best_accuracy=max(accuracies, default=None),
+            median_last_accuracy=statistics.median(accuracies[-_MEDIAN_EPOCHS:]) if accuracies else None,
+            test_loss=epochs[-1].test_loss if epochs else None,
+            elapsed_seconds=self._elapsed,
+        )
+        write_result(self._folder, result)
+        return result

@@ -1,0 +1,131 @@
+"""What a run records: sums while it trains, rows in metrics.csv, scalars for TensorBoard."""
+
+import csv
+import io
+import os
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from slipstick.train.atomic_files import replace_atomically
+
+
+@dataclass
+class Totals:
+    """Sums over training steps."""
+
+    loss: float = 0.0
+    correct: int = 0
+    images: int = 0
+    steps: int = 0
+    seconds: float = 0.0
+
+    def add(self, loss: float, correct: int, images: int, seconds: float) -> None:
+        self.loss += loss * images
+        self.correct += correct
+        self.images += images
+        self.steps += 1
+        self.seconds += seconds
+
+    @property
+    def mean_loss(self) -> float:
+        return self.loss / self.images
+
+    @property
+    def accuracy(self) -> float:
+        return self.correct / self.images
+
+    @property
+    def step_seconds(self) -> float:
+        return self.seconds / self.steps
+
+
+@dataclass(frozen=True)
+class Row:
+    """A line of metrics.csv. kind "step": means since the last one; "epoch": means over it, and the test set's.
+
+    epoch and step count from 1. step_seconds is the mean time of forward, backward and update; elapsed_seconds the
+    time spent in this run so far, evaluation included.
+    """
+
+    kind: str
+    epoch: int
+    step: int
+    lr: float
+    train_loss: float
+    train_accuracy: float
+    test_loss: float | None
+    test_accuracy: float | None
+    step_seconds: float
+    elapsed_seconds: float
+
+
+class MetricsLog:
+    """Appends rows to metrics.csv and to TensorBoard's event file in one run folder."""
+
+    def __init__(self, folder: Path, keep_bytes: int | None = None, step: int = 0) -> None:
+        """``keep_bytes``: resume a file that had this length at ``step``; what was written since is dropped."""
+        from torch.utils.tensorboard import SummaryWriter
+
+        self._path = folder / "metrics.csv"
+        if keep_bytes is None:
+            header = ",".join(field.name for field in fields(Row)) + "\n"
+            replace_atomically(self._path, lambda temporary: _write(temporary, header))
+        else:
+            os.truncate(self._path, keep_bytes)
+        self._file = self._path.open("a", newline="", encoding="utf-8")
+        self._board = SummaryWriter(folder / "tensorboard", purge_step=None if keep_bytes is None else step + 1)
+
+    def __enter__(self) -> "MetricsLog":
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._file.close()
+        self._board.close()
+
+    def append(self, row: Row) -> None:
+        values = asdict(row)
+        line = io.StringIO()
+        csv.writer(line, lineterminator="\n").writerow(["" if v is None else v for v in values.values()])
+        self._file.write(line.getvalue())
+        self._file.flush()
+        for name in ("lr", "train_loss", "train_accuracy", "test_loss", "test_accuracy", "step_seconds"):
+            if values[name] is not None:
+                self._board.add_scalar(f"{row.kind}/{name}", values[name], row.step)
+
+    def sync(self) -> int:
+        """Bring the rows to disk; returns the length of the file."""
+        self._file.flush()
+        os.fsync(self._file.fileno())
+        self._board.flush()
+        return self._path.stat().st_size
+
+
+def read_metrics(folder: Path) -> list[Row]:
+    """The rows of a run folder; a last line that a crash cut short is left out."""
+    text = (folder / "metrics.csv").read_text(encoding="utf-8")
+    complete = text[: text.rfind("\n") + 1]
+    return [_row(record) for record in csv.DictReader(io.StringIO(complete))]
+
+
+def _row(record: dict[str, Any]) -> Row:
+    def number(name: str) -> float | None:
+        return float(record[name]) if record[name] else None
+
+    return Row(
+        kind=record["kind"],
+        epoch=int(record["epoch"]),
+        step=int(record["step"]),
+        lr=float(record["lr"]),
+        train_loss=float(record["train_loss"]),
+        train_accuracy=float(record["train_accuracy"]),
+        test_loss=number("test_loss"),
+        test_accuracy=number("test_accuracy"),
+        step_seconds=float(record["step_seconds"]),
+        elapsed_seconds=float(record["elapsed_seconds"]),
+    )
+
+
+def _write(path: Path, text: str) -> None:
+    path.write_text(text, encoding="utf-8")

@@ -1,0 +1,48 @@
+"""How a run is called: in words, and as a folder."""
+
+import hashlib
+import re
+from pathlib import Path
+
+from slipstick.arithmetic import Arithmetic, LogArithmetic
+from slipstick.train.config import FP32, Experiment, resolve_arithmetic
+
+
+def tables_hash(arithmetic: Arithmetic | None) -> str | None:
+    """SHA-256 of the adders' tables: what a name such as "designed" meant when the run was made."""
+    if not isinstance(arithmetic, LogArithmetic):
+        return None
+    digest = hashlib.sha256()
+    for table in (*arithmetic.tables, *arithmetic.accumulator_tables):
+        digest.update(len(table).to_bytes(8, "little"))
+        digest.update(table.astype("<i4").tobytes())
+    return digest.hexdigest()
+
+
+def run_label(experiment: Experiment) -> str:
+    """The run in one line of text."""
+    if experiment.label:
+        return experiment.label
+    return ", update ".join(_arithmetic_names(experiment))
+
+
+def run_slug(experiment: Experiment) -> str:
+    """The run as a folder name: letters, digits, hyphens."""
+    return "--update-".join(re.sub(r"[^a-z0-9.]+", "-", n.lower()).strip("-") for n in _arithmetic_names(experiment))
+
+
+def run_folder(experiment: Experiment) -> Path:
+    return Path(experiment.out) / experiment.name / run_slug(experiment)
+
+
+def _arithmetic_names(experiment: Experiment) -> list[str]:
+    given = [experiment.arithmetic] + ([experiment.update] if experiment.update is not None else [])
+    return [_name(resolve_arithmetic(text)) for text in given]
+
+
+def _name(arithmetic: Arithmetic | None) -> str:
+    if arithmetic is None:
+        return FP32
+    # an adder given as a table of numbers has no name of its own
+    nameless = isinstance(arithmetic, LogArithmetic) and not isinstance(arithmetic.add, str)
+    return f"{arithmetic} {tables_hash(arithmetic)[:8]}" if nameless else str(arithmetic)  # type: ignore[index]

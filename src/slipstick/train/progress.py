@@ -1,0 +1,82 @@
+"""Progress on the terminal, on stderr: bars with the time that remains; one line per epoch where there is no terminal."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    SpinnerColumn,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+
+def _progress(console: Console) -> Progress:
+    return Progress(
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=24),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[metrics]}"),
+        console=console,
+        transient=True,
+        disable=not console.is_terminal,
+    )
+
+
+@contextmanager
+def progress_bar(description: str, total: int) -> Iterator[Callable[[int], None]]:
+    """A bar; the value it gives advances it."""
+    with _progress(Console(stderr=True)) as progress:
+        task = progress.add_task(description, total=total, metrics="")
+        yield lambda n: progress.advance(task, n)
+
+
+@dataclass(frozen=True)
+class EpochSummary:
+    epoch: int
+    epochs: int
+    train_loss: float
+    train_accuracy: float
+    test_loss: float
+    test_accuracy: float
+    step_seconds: float
+
+
+class TrainingProgress:
+    """The progress of one run. ``quiet`` shows nothing."""
+
+    def __init__(self, label: str, steps: int, done: int, quiet: bool = False) -> None:
+        self._console = Console(stderr=True, quiet=quiet)
+        self._progress = _progress(self._console)
+        self._label = label
+        self._task = self._progress.add_task(label, total=steps, completed=done, metrics="")
+
+    def __enter__(self) -> "TrainingProgress":
+        self._progress.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._progress.stop()
+
+    def step(self, loss: float, accuracy: float, seconds: float) -> None:
+        metrics = f"loss {loss:.3f}  accuracy {accuracy:.3f}  {1000 * seconds:.0f} ms/step"
+        self._progress.update(self._task, advance=1, metrics=metrics)
+
+    def epoch(self, summary: EpochSummary) -> None:
+        self._console.print(
+            f"{self._label}: epoch {summary.epoch}/{summary.epochs}"
+            f"  train loss {summary.train_loss:.3f} accuracy {summary.train_accuracy:.3f}"
+            f"  test loss {summary.test_loss:.3f} accuracy {summary.test_accuracy:.3f}"
+            f"  {1000 * summary.step_seconds:.0f} ms/step",
+            highlight=False,
+            soft_wrap=True,
+        )

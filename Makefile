@@ -4,6 +4,8 @@ SHELL := /bin/bash
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
 .DEFAULT_GOAL := help
+# The installed package is what runs, whatever the caller has on the path.
+unexport PYTHONPATH
 
 PYTHON ?= python3
 JOBS ?= 2
@@ -34,7 +36,7 @@ install: $(VENV)/.package ## create .venv with the package and everything that d
 
 .PHONY: test
 test: $(VENV)/.package ## install, then run the tests against the installed package
-	@env -u PYTHONPATH $(BIN)/python -m pytest -n $(JOBS)
+	@$(BIN)/python -m pytest -n $(JOBS)
 
 .PHONY: lint
 lint: $(VENV)/.requirements ## ruff and mypy

@@ -13,6 +13,7 @@ from slipstick.arithmetic import (
     Table,
     Tree,
 )
+from slipstick.aten import Audit, codes, exact, snap_, update_phase, use
 from slipstick.errors import NonFiniteError, SlipstickError, SpecificationError, UnsupportedOperation
 from slipstick.formats import LNS
 
@@ -21,6 +22,7 @@ __version__ = "0.1.0"
 __all__ = [
     "LNS",
     "Adder",
+    "Audit",
     "BitShift",
     "Blocked",
     "Exact",
@@ -36,4 +38,9 @@ __all__ = [
     "Tree",
     "UnsupportedOperation",
     "__version__",
+    "codes",
+    "exact",
+    "snap_",
+    "update_phase",
+    "use",
 ]

@@ -3,13 +3,13 @@
 import numpy as np
 import pytest
 import torch
-from grid import every_code
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
-from strategies import formats, operand_formats, underflows
 
+from grid import every_code
 from slipstick import LNS, NonFiniteError, SlipstickError, SpecificationError
+from strategies import formats, operand_formats, underflows
 
 SMALL_FORMATS = [
     LNS(1, 0), LNS(1, 0, "flush"), LNS(2, 1), LNS(3, 3), LNS(3, 3, "flush"), LNS(5, 3), LNS(4, 6), LNS(5, 5),

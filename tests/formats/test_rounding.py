@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+
 from grid import (
     MANTISSA_BITS,
     around_thresholds,
@@ -10,7 +11,6 @@ from grid import (
     threshold_indices,
     threshold_mantissas,
 )
-
 from slipstick import LNS
 from slipstick.formats.rounding_tables import encode_table
 from slipstick.kernels import reference

@@ -18,7 +18,7 @@ _GUARD_BITS = 2
 class LogArithmetic:
     """Arithmetic on the numbers of an LNS format.
 
-    format: the operands and results.
+    format: the operands and results. Above int_bits = 6 it serves as another arithmetic's accumulator only.
     add: an adder, or the name of one ("exact", "designed", "hamad2025", "hamad2025-agnostic", "sanyal2019-lut",
         "sanyal2019-bitshift").
     order: of the terms of a sum: Sequential(), Tree(radix), Blocked(length).
@@ -36,8 +36,6 @@ class LogArithmetic:
     def __post_init__(self) -> None:
         if not isinstance(self.format, LNS):
             raise SpecificationError(f"LogArithmetic(format={self.format!r}): must be an LNS")
-        if not self.format.fits_float32:
-            raise SpecificationError(f"LogArithmetic(format={self.format}): operands need int_bits <= 6")
         if not isinstance(self.order, Order):
             raise SpecificationError(f"LogArithmetic(order={self.order!r}): use Sequential(), Tree() or Blocked()")
         if isinstance(self.add, str):

@@ -37,7 +37,7 @@ class Tree(Order):
     kind: ClassVar[str] = "tree"
 
     def __post_init__(self) -> None:
-        if not isinstance(self.radix, int) or not 2 <= self.radix <= 4096 or self.radix & (self.radix - 1):
+        if type(self.radix) is not int or not 2 <= self.radix <= 4096 or self.radix & (self.radix - 1):
             raise SpecificationError(f"Tree(radix={self.radix!r}): must be a power of two from 2 to 4096")
 
     def __str__(self) -> str:
@@ -52,7 +52,7 @@ class Blocked(Order):
     kind: ClassVar[str] = "blocked"
 
     def __post_init__(self) -> None:
-        if not isinstance(self.length, int) or not 1 <= self.length <= 65536:
+        if type(self.length) is not int or not 1 <= self.length <= 65536:
             raise SpecificationError(f"Blocked(length={self.length!r}): must be an integer from 1 to 65536")
 
     def __str__(self) -> str:

@@ -41,7 +41,7 @@ def parse_order(text: str) -> Order:
 
 def parse_arithmetic(text: str) -> Arithmetic:
     """``"LNS(5,5) hamad2025"``, ``"LNS(5,5) exact Blocked(64) operand"`` or ``"LNS(5,5) rounded"``."""
-    words = re.sub(r"\s*([(,])\s*", r"\1", text.strip()).split()
+    words = re.sub(r"\s*([(,])\s*|\s+(?=\))", r"\1", text.strip()).split()
     if not words:
         raise SpecificationError("arithmetic '': write a format and an adder, e.g. 'LNS(5,5) hamad2025'")
     format = parse_format(words[0])

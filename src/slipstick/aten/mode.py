@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 from torch._decomp import decomposition_table
-from torch._ops import OpOverload
+from torch._ops import OpOverload, OpOverloadPacket
 from torch.utils._python_dispatch import TorchDispatchMode, _get_current_dispatch_mode_stack
 from torch.utils._pytree import tree_any, tree_map
 
@@ -93,10 +93,19 @@ class use(TorchDispatchMode):  # noqa: N801 (a context manager reads as a verb)
             return out.copy_(steps(self.spec, self.operator, *arguments))
         return steps(self.spec, self.operator, *arguments, out=out)
 
+    def call(self, packet: OpOverloadPacket, *args: Any, **kwargs: Any) -> Any:
+        """Run another operator from inside an operator's definition."""
+        with self._reentered():
+            return packet(*args, **kwargs)
+
     def snap(self, x: torch.Tensor) -> torch.Tensor:
         """``x`` rounded to the grid of the arithmetic in force."""
         rounded: torch.Tensor = _rounded_to_grid(self.spec, self.operator, x)
         return rounded
+
+    def counts_steps(self, tensor: torch.Tensor) -> bool:
+        """Whether ``tensor`` is an optimiser's step counter, which counts exactly."""
+        return self._phase.is_step_counter(tensor)
 
     def __enter__(self) -> "use":
         for outer in _active_runs():

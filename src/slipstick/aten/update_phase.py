@@ -1,6 +1,8 @@
 """When a weight update is going on: inside ``optimizer.step()``, but not in its closure."""
 
+import sys
 from collections.abc import Callable
+from types import FrameType
 from typing import Any
 
 import torch
@@ -13,13 +15,16 @@ class UpdatePhase:
 
     def __init__(self) -> None:
         self._depth = 0
-        self._optimizers: list[Optimizer] = []
+        self._steps: list[tuple[Optimizer, FrameType]] = []
         self._handles: list[Any] = []
         self._depth_before: list[int] = []
         self._counters: set[int] = set()
 
     @property
     def active(self) -> bool:
+        """Whether operators belong to an update. A step that an exception ended no longer counts."""
+        while self._depth and self._steps and not _is_running(self._steps[-1][1]):
+            self._end_step()
         return self._depth > 0
 
     def enter(self) -> None:
@@ -40,14 +45,14 @@ class UpdatePhase:
         for handle in self._handles.pop():
             handle.remove()
         self._depth = self._depth_before.pop()
-        self._optimizers.clear()
+        self._steps.clear()
 
     def is_step_counter(self, tensor: torch.Tensor) -> bool:
         """Whether ``tensor`` is the step count in a stepping optimiser's state, which counts exactly."""
-        if tensor.dim() or not self._optimizers:
+        if tensor.dim() or not self._steps:
             return False
         if id(tensor) not in self._counters:
-            states = self._optimizers[-1].state.values()
+            states = self._steps[-1][0].state.values()
             self._counters = {id(s["step"]) for s in states if isinstance(s.get("step"), torch.Tensor)}
         return id(tensor) in self._counters
 
@@ -55,7 +60,7 @@ class UpdatePhase:
         self, optimizer: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]
     ) -> tuple[tuple[Any, ...], dict[str, Any]]:
         self.enter()
-        self._optimizers.append(optimizer)
+        self._steps.append((optimizer, sys._getframe(1)))
         self._counters = set()
         args = tuple(self._outside_update(a) if i == 1 else a for i, a in enumerate(args))
         if "closure" in kwargs:
@@ -63,7 +68,12 @@ class UpdatePhase:
         return args, kwargs
 
     def _after_step(self, optimizer: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        self._optimizers.pop()
+        while self._steps and self._steps.pop()[0] is not optimizer:
+            self.leave()
+        self.leave()
+
+    def _end_step(self) -> None:
+        self._steps.pop()
         self.leave()
 
     def _outside_update(self, closure: Callable[[], Any] | None) -> Callable[[], Any] | None:
@@ -79,3 +89,12 @@ class UpdatePhase:
                 self._depth = depth
 
         return evaluate
+
+
+def _is_running(frame: FrameType) -> bool:
+    caller: FrameType | None = sys._getframe(1)
+    while caller is not None:
+        if caller is frame:
+            return True
+        caller = caller.f_back
+    return False

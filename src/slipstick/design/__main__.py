@@ -11,9 +11,9 @@ from slipstick.design.shipped import FRAC_BITS, OUTPUT, design_records
 
 _SOURCE = (
     f"Optimal piece-wise linear adders; regenerate with `python -m slipstick.design --output {OUTPUT}`. Shape as in "
-    "hamad2025.json: segment k is the first with bound[k] >= d. D+ = offset - shift(d, exponent), D- = offset + shift(d, "
-    "exponent); shift left for exponent >= 0, floor shift right otherwise. 0 beyond the last bound. errors: in LSBs; "
-    "unconstrained_errors: of the least-squares optimum without the other conditions of the objective."
+    "hamad2025.json: segment k is the first with bound[k] >= d. D+ = offset - shift(d, exponent), D- = offset + "
+    "shift(d, exponent); shift left for exponent >= 0, floor shift right otherwise; 0 beyond the last bound. Errors "
+    "are in LSBs; unconstrained_errors: of the least-squares optimum without the other conditions of the objective."
 )
 
 

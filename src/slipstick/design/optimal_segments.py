@@ -85,6 +85,9 @@ class OptimalSegments:
         nearest = self.target.nearest
         beyond = _ONE * nearest**2 + 2 * nearest * self._remainder
         total: NDArray[np.int64] = self._last.min(axis=0) + beyond.sum() - np.cumsum(beyond)
+        pinned = (self.target.distance <= self.constraints.exact_through) & (nearest != 0)
+        must_follow = np.logical_or.accumulate(pinned[::-1])[::-1]
+        total[:-1][must_follow[1:]] = _NEVER
         return np.minimum(total, _NEVER)
 
     def segments(self, end: int | None = None) -> Segments:
@@ -125,18 +128,15 @@ class OptimalSegments:
             level = np.zeros_like(rise)
         else:
             level = (2 * (remainders - _ONE * rises) + _ONE * count) // (2 * _ONE * count)
-        nonzero = self._nonzero_level(rise, level, i)
 
-        def cost(c: NDArray[np.int64]) -> NDArray[np.int64]:
-            total: NDArray[np.int64] = _ONE * c * (count * c + 2 * rises) + squares - 2 * c * remainders
-            return total
+        def best(level: NDArray[np.int64], allowed: NDArray[np.bool_]) -> tuple[NDArray[np.int64], NDArray[np.int8]]:
+            cost = _ONE * level * (count * level + 2 * rises) + squares - 2 * level * remainders
+            cost = np.where(allowed, cost, _NEVER)
+            choice = cost.argmin(axis=0)
+            return np.take_along_axis(cost, choice[None], 0)[0], self._exponents[choice].astype(np.int8)
 
-        results: list[NDArray[np.int64] | NDArray[np.int8]] = []
-        for c, possible in ((level, allowed), nonzero):
-            costs = np.where(allowed & possible, cost(c), _NEVER)
-            choice = costs.argmin(axis=0)
-            results += [np.take_along_axis(costs, choice[None], 0)[0], self._exponents[choice].astype(np.int8)]
-        return results[0], results[1], results[2], results[3]  # type: ignore[return-value]
+        nonzero, movable = self._nonzero_level(rise, level, i)
+        return *best(level, allowed), *best(nonzero, allowed & movable)
 
     def _rise(self, i: int) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
         """How far each slope leaves the rounded target after index i, and whether each end j is allowed."""

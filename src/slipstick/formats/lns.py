@@ -101,7 +101,7 @@ class LNS:
         """
         if isinstance(x, torch.Tensor):
             with _disable_current_modes():
-                return torch.from_numpy(self.encode(x.detach().cpu().numpy())).to(x.device)
+                return torch.from_numpy(np.asarray(self.encode(x.detach().cpu().numpy()))).to(x.device)
         return self.pattern(*self.logs(x))
 
     @overload
@@ -112,11 +112,12 @@ class LNS:
         """The float32 numbers of integer codes. Raises SpecificationError for a pattern that is no number."""
         if isinstance(codes, torch.Tensor):
             with _disable_current_modes():
-                return torch.from_numpy(self.decode(codes.detach().cpu().numpy())).to(codes.device)
+                return torch.from_numpy(np.asarray(self.decode(codes.detach().cpu().numpy()))).to(codes.device)
         return self.numbers(*self.split(codes))
 
     def logs(self, x: NDArray[Any]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Sign (0 or 1) and log of every number in ``x``; zero has sign 0 and log ``zero_log``."""
+        self._check_carrier()
         bits, table = _magnitude_bits(x, self.frac_bits)
         infinite = ((1 << 8) - 1) << 23 if table.mantissa_bits == FLOAT_MANTISSA_BITS else ((1 << 11) - 1) << 52
         if bool((bits > infinite).any()):
@@ -135,7 +136,7 @@ class LNS:
     def pattern(self, sign: NDArray[np.int64], log: NDArray[np.int64]) -> NDArray[np.int32]:
         """The W-bit code of sign and log."""
         field = self.width - 1
-        return ((sign << field) | (log & ((1 << field) - 1))).astype(np.int32)
+        return np.asarray((sign << field) | (log & ((1 << field) - 1)), dtype=np.int32)
 
     def split(self, codes: NDArray[Any]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Sign and log of W-bit codes."""
@@ -152,14 +153,17 @@ class LNS:
 
     def numbers(self, sign: NDArray[np.int64], log: NDArray[np.int64]) -> NDArray[np.float32]:
         """float32 numbers of signs and logs, correctly rounded."""
+        self._check_carrier()
+        mantissa = decode_table(self.frac_bits)[log & ((1 << self.frac_bits) - 1)]
+        bits = (((log >> self.frac_bits) + 127) << FLOAT_MANTISSA_BITS) | mantissa | (sign << 31)
+        bits = np.where(log == self.zero_log, 0, bits)
+        return np.asarray(bits.astype(np.uint32)).view(np.float32)
+
+    def _check_carrier(self) -> None:
         if not self.fits_float32:
             raise SpecificationError(
                 f"{self}: float32 holds formats up to int_bits={_CARRIER_INT_BITS}; wider ones serve as accumulators only"
             )
-        mantissa = decode_table(self.frac_bits)[log & ((1 << self.frac_bits) - 1)]
-        bits = (((log >> self.frac_bits) + 127) << FLOAT_MANTISSA_BITS) | mantissa | (sign << 31)
-        bits = np.where(log == self.zero_log, 0, bits)
-        return bits.astype(np.uint32).view(np.float32)
 
 
 def _magnitude_bits(x: NDArray[Any], frac_bits: int) -> tuple[NDArray[np.int64], EncodeTable]:

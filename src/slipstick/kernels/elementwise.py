@@ -158,7 +158,7 @@ class Chain:
 
     def __init__(self, function: Callable[..., Any]) -> None:
         self.__doc__ = function.__doc__
-        arguments = function.__code__.co_argcount
+        arguments = function.__code__.co_argcount - len(function.__defaults__ or ())
         recorder = _Recorder(arguments)
         inputs = [Value(recorder, recorder.fresh()) for _ in range(arguments)]
         result = function(*inputs)
@@ -183,7 +183,7 @@ class Chain:
         tensors = [x for x in inputs if isinstance(x, torch.Tensor)]
         shape = torch.broadcast_shapes(*(x.shape for x in tensors))
         if out is None:
-            outputs = _allocate(tensors, shape, self.masks)
+            outputs = _allocate(arguments, tensors, shape, self.masks)
         else:
             outputs = [out] if isinstance(out, torch.Tensor) else list(out)
         tables = [function_table(name, spec.format, parameter) for name, parameter in self.functions]
@@ -259,13 +259,12 @@ def _as_input(argument: torch.Tensor | Number, operator: str) -> torch.Tensor | 
 
 
 def _allocate(
-    tensors: list[torch.Tensor], shape: torch.Size, masks: tuple[bool, ...]
+    arguments: Sequence[torch.Tensor | Number],
+    tensors: list[torch.Tensor],
+    shape: torch.Size,
+    masks: tuple[bool, ...],
 ) -> list[torch.Tensor]:
-    if not tensors:
-        raise SpecificationError("a chain needs at least one tensor")
-    wide = any(t.dtype == torch.float64 and t.dim() for t in tensors)
-    wide = wide or not any(t.dtype == torch.float32 for t in tensors)
-    dtype = torch.float64 if wide and any(t.dtype == torch.float64 for t in tensors) else torch.float32
+    dtype = _result_dtype(arguments)
     like = next((t for t in tensors if t.shape == shape), None)
     outputs = []
     for is_mask in masks:
@@ -273,6 +272,13 @@ def _allocate(
         fresh = torch.empty(shape, dtype=wanted) if like is None else torch.empty_like(like, dtype=wanted)
         outputs.append(fresh)
     return outputs
+
+
+def _result_dtype(arguments: Sequence[torch.Tensor | Number]) -> torch.dtype:
+    """PyTorch's promotion: tensors with dimensions outrank those without, float64 outranks float32."""
+    floats = [a for a in arguments if isinstance(a, torch.Tensor) and a.dtype.is_floating_point]
+    ranked = [a for a in floats if a.dim()] or floats
+    return torch.float64 if any(a.dtype == torch.float64 for a in ranked) else torch.float32
 
 
 def _describe(

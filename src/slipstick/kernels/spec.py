@@ -33,6 +33,8 @@ class KernelSpec:
 def kernel_spec(arithmetic: LogArithmetic, via: LNS | None = None) -> KernelSpec:
     """The kernels' view of ``arithmetic``, made once per value."""
     format = arithmetic.format
+    if not format.fits_float32:
+        raise SpecificationError(f"{arithmetic}: operands travel in float32 and need int_bits <= 6")
     check_narrowing(format, via)
     finer = None if via is None or via.frac_bits == format.frac_bits else via.frac_bits
     single = encode_table(format.frac_bits, finer)

@@ -45,9 +45,7 @@ def has_checkpoint(folder: Path) -> bool:
     return (folder / _INDEX).is_file()
 
 
-def save_checkpoint(
-    folder: Path, checkpoint: Checkpoint, model: nn.Module, optimizer: torch.optim.Optimizer
-) -> None:
+def save_checkpoint(folder: Path, checkpoint: Checkpoint, model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
     """Write the state, PyTorch's CPU generator included, then remove older tensor files."""
     tensors = {f"model.{name}": tensor for name, tensor in model.state_dict().items()}
     values: dict[str, dict[str, Any]] = {}
@@ -89,10 +87,10 @@ def load_checkpoint(folder: Path, model: nn.Module, optimizer: torch.optim.Optim
         if _sha256(file) != index["tensors_sha256"]:
             raise SpecificationError(f"{file}: does not match its checkpoint; start again with --overwrite")
         _restore(load_file(file), index["optimizer_values"], model, optimizer)
-        position = index["position"]
-        totals = {key: Totals(**position.pop(key)) for key in ("epoch_totals", "window_totals")}
+        position: dict[str, Any] = index["position"]
+        position |= {key: Totals(**position[key]) for key in ("epoch_totals", "window_totals")}
         torch.set_rng_state(torch.frombuffer(bytearray(base64.b64decode(index["generator"])), dtype=torch.uint8))
-        return Checkpoint(Position(**position, **totals), index["metrics_bytes"], index["execution"])
+        return Checkpoint(Position(**position), index["metrics_bytes"], index["execution"])
     except (OSError, KeyError, TypeError, ValueError, RuntimeError) as error:
         if isinstance(error, SpecificationError):
             raise

@@ -2,6 +2,7 @@
 
 import os
 import platform
+from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
@@ -13,6 +14,7 @@ import slipstick
 
 def environment() -> dict[str, Any]:
     return {
+        "time": datetime.now(UTC).isoformat(timespec="seconds"),
         "slipstick": slipstick.__version__,
         "torch": str(torch.__version__),
         "numpy": np.__version__,

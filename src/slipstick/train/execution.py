@@ -28,7 +28,8 @@ class Execution:
         """Where the network, the loss and the optimiser run. With ``audit`` its value has an ``.audit``."""
         if self.compute is None:
             return nullcontext()
-        return ss.use(self.compute, update=self.update, audit=audit)
+        context: AbstractContextManager[Any] = ss.use(self.compute, update=self.update, audit=audit)
+        return context
 
     def snap_(self, model: nn.Module) -> None:
         """Put parameters and buffers on the grid that they are updated on."""

@@ -42,9 +42,7 @@ def load_comparison(
     choices = _choices(data, source, arithmetics, overrides)
     data.pop("arithmetic", None)
     data.pop("update", None)
-    runs = [
-        _validate(Experiment, {**data, **c.model_dump(exclude_none=True)}, source, overrides) for c in choices
-    ]
+    runs = [_validate(Experiment, {**data, **c.model_dump(exclude_none=True)}, source, overrides) for c in choices]
     slugs = [run_slug(run) for run in runs]
     for run, slug in zip(runs, slugs, strict=True):
         if slugs.count(slug) > 1:
@@ -117,7 +115,7 @@ def _choices(
     if runs is None:
         runs = [{k: data[k] for k in ("arithmetic", "update", "label") if k in data}]
     elif any(key in data for key in ("arithmetic", "update")):
-        raise SpecificationError(f"{source}: lists its runs, so 'arithmetic' and 'update' belong to each; use --arithmetic")
+        raise SpecificationError(f"{source}: lists its runs; set 'arithmetic' and 'update' there, or use --arithmetic")
     if not isinstance(runs, list) or not runs or not all(isinstance(run, dict) for run in runs):
         raise SpecificationError(f"{source}: 'runs' must be a list of tables, e.g. [[runs]] arithmetic = \"fp32\"")
     return [_validate(RunChoice, run, f"{source}: runs[{i}]", overrides) for i, run in enumerate(runs)]
@@ -138,7 +136,7 @@ def _one_line(
     path: list[str] = []
     for part in problem["loc"]:
         # pydantic puts the tag of a union into the location; only what the file contains counts
-        if isinstance(table, dict) and (part in table or problem["type"] == "missing" and part == problem["loc"][-1]):
+        if isinstance(table, dict) and (part in table or (problem["type"] == "missing" and part == problem["loc"][-1])):
             path.append(str(part))
             table = table.get(part)
         elif isinstance(table, list) and isinstance(part, int):

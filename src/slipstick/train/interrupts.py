@@ -2,12 +2,12 @@
 
 import signal
 import threading
-from types import FrameType, TracebackType
+from types import FrameType
 from typing import Any
 
 
-class Interrupted(Exception):
-    """A run stopped on request; its checkpoint is written."""
+class Interrupted(BaseException):
+    """A run stopped on request; its checkpoint is written. As KeyboardInterrupt, no ``except Exception`` catches it."""
 
     def __init__(self, message: str, signal_number: int) -> None:
         super().__init__(message)
@@ -32,7 +32,7 @@ class StopRequest:
                 self._previous[number] = signal.signal(number, self._receive)
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(self, *_: object) -> None:
         self._restore()
 
     def _receive(self, number: int, frame: FrameType | None) -> None:

@@ -63,7 +63,7 @@ def train(
             torch.set_num_threads(threads)
 
 
-class Diverged(Exception):
+class DivergenceError(Exception):
     """The loss is no number any more."""
 
 
@@ -96,7 +96,7 @@ class Run:
             try:
                 for _ in range(self.position.epoch, self.experiment.epochs):
                     self._epoch()
-            except (NonFiniteError, Diverged) as error:
+            except (NonFiniteError, DivergenceError) as error:
                 return self._finish("diverged", f"{error} (epoch {self.position.epoch + 1})")
             return self._finish("finished", "")
 
@@ -146,14 +146,14 @@ class Run:
             logits = self.model(images)
             loss = F.cross_entropy(logits, labels)
             self.optimizer.zero_grad()
-            loss.backward()
+            loss.backward()  # type: ignore[no-untyped-call]
             self.optimizer.step()
         seconds = time.perf_counter() - start
         if first and run is not None:
             write_json(self._folder / "audit.json", {"counts": run.audit.counts, "totals": run.audit.totals()})
         value = loss.item()
         if not math.isfinite(value):
-            raise Diverged(f"the loss became {value} at step {self._global_step + 1}; try a lower optimizer.lr")
+            raise DivergenceError(f"the loss became {value} at step {self._global_step + 1}; try a lower optimizer.lr")
         correct = int((logits.argmax(dim=1) == labels).sum())
         for totals in (self.position.epoch_totals, self.position.window_totals):
             totals.add(value, correct, len(labels), seconds)
@@ -201,7 +201,7 @@ class Run:
         checkpoint = load_checkpoint(folder, self.model, self.optimizer)
         if checkpoint.execution != self.execution.describe():
             raise SpecificationError(
-                f"{folder}: this build's tables for {self.experiment.arithmetic!r} differ from those it was started with; "
+                f"{folder}: this build's tables for {self.experiment.arithmetic!r} are not those it was started with; "
                 "use the slipstick version in its environment.json, or --overwrite"
             )
         self.position = checkpoint.position
@@ -221,6 +221,9 @@ class Run:
             median_last_accuracy=statistics.median(accuracies[-_MEDIAN_EPOCHS:]) if accuracies else None,
             test_loss=epochs[-1].test_loss if epochs else None,
             elapsed_seconds=self._elapsed,
+            training_images=len(self.data.train),
+            test_images=len(self.data.test),
+            parameters=sum(parameter.numel() for parameter in self.model.parameters()),
         )
         write_result(self._folder, result)
         return result

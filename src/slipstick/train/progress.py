@@ -1,4 +1,4 @@
-"""Progress on the terminal, on stderr: bars with the time that remains; one line per epoch where there is no terminal."""
+"""Progress on stderr: bars with the time that remains, and a line for every epoch."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager

@@ -41,6 +41,9 @@ class Result:
     median_last_accuracy: float | None
     test_loss: float | None
     elapsed_seconds: float
+    training_images: int
+    test_images: int
+    parameters: int
 
 
 State = Literal["absent", "started", "complete"]
@@ -73,7 +76,9 @@ def check_folder(folder: Path, experiment: Experiment, resume: bool, overwrite: 
     """As ``prepare_folder``, without writing."""
     state = "absent" if overwrite else folder_state(folder)
     if state != "absent" and not resume:
-        raise SpecificationError(f"{folder}: holds a {state} run; add --resume to continue it or --overwrite to replace it")
+        raise SpecificationError(
+            f"{folder}: holds a {state} run; add --resume to continue it or --overwrite to replace it"
+        )
     if state != "absent":
         _require_same(folder, experiment)
     return state

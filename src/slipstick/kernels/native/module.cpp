@@ -14,6 +14,7 @@ void bind_gemm(nb::module_& m);
 
 NB_MODULE(native, m) {
     using slipstick::Isa;
+    nb::set_leak_warnings(false);  // recorded programs and tables are cached until the process ends, on purpose
     m.def("current_isa", [] { return std::string(slipstick::isa_name(slipstick::current_isa())); });
     m.def("available_isas", [] {
         std::vector<std::string> names;

@@ -1,7 +1,7 @@
 """Matrix products and convolutions: which terms there are, in which order."""
 
 from collections.abc import Sequence
-from itertools import product
+from math import prod
 
 import numpy as np
 
@@ -11,7 +11,8 @@ from slipstick.kernels.reference.logs import Bools, Ints, LogArray, encode, roun
 from slipstick.kernels.reference.scalars import multiply, same_format
 from slipstick.kernels.reference.sums import accumulate
 
-Window = tuple[int, ...]
+Hits = tuple[Ints, Bools]
+"""Indices along an axis, and whether there is an element at each."""
 
 
 def term(a: LogArray, b: LogArray, arithmetic: LogArithmetic) -> LogArray:
@@ -63,15 +64,22 @@ def convolution(
     """
     outputs, channels, *kernel = weight.shape
     positions = output_positions(x.shape[2:], kernel, stride, padding, dilation)
-    per_group = outputs // groups
-    result = _empty((x.shape[0], outputs, *positions), arithmetic)
-    for o, where in product(range(outputs), np.ndindex(*positions)):
-        first = o // per_group * channels
-        taps = [_taps(*axis) for axis in zip(where, kernel, stride, padding, dilation, x.shape[2:], strict=True)]
-        patch = _gather(x[:, first : first + channels], taps)  # [N, channels, *kernel]
-        terms = term(patch, weight[o][None], arithmetic).reshape(x.shape[0], -1).transpose(1, 0)
-        _store(result, (slice(None), o, *where), accumulate(terms, arithmetic))
-    return result
+    axes = zip(positions, kernel, stride, padding, dilation, x.shape[2:], strict=True)
+    hits = [_input_under_tap(*axis) for axis in axes]
+    places, taps = _interleaved(len(kernel))
+    count, per_group = channels * prod(kernel), outputs // groups
+
+    def one_group(group: int) -> LogArray:
+        seen = _gather(x[:, group * channels : (group + 1) * channels], hits)  # [N, channels, P1, K1, P2, K2, ...]
+        factors = weight[group * per_group : (group + 1) * per_group].reshape(per_group, count).transpose(1, 0)
+        terms = term(
+            seen.transpose(1, *taps, 0, *places).reshape(count, x.shape[0], 1, *positions),
+            factors.reshape(count, 1, per_group, *(1 for _ in kernel)),
+            arithmetic,
+        )
+        return accumulate(terms, arithmetic)
+
+    return _joined([one_group(group) for group in range(groups)], axis=1)
 
 
 def convolution_input_gradient(
@@ -91,16 +99,25 @@ def convolution_input_gradient(
     A transposed convolution is this function.
     """
     outputs, channels, *kernel = weight.shape
+    samples, _, *space = input_shape
+    axes = zip(space, kernel, stride, padding, dilation, gradient.shape[2:], strict=True)
+    hits = [_position_meeting_tap(*axis) for axis in axes]
+    places, taps = _interleaved(len(kernel))
     per_group = outputs // groups
-    result = _empty(tuple(input_shape), arithmetic)
-    for c, where in product(range(input_shape[1]), np.ndindex(*input_shape[2:])):
-        first = c // channels * per_group
-        axes = zip(where, kernel, stride, padding, dilation, gradient.shape[2:], strict=True)
-        met = _gather(gradient[:, first : first + per_group], [_meetings(*axis) for axis in axes])
-        taps = weight[first : first + per_group, c % channels]
-        terms = term(met, taps[None], arithmetic).reshape(input_shape[0], -1).transpose(1, 0)
-        _store(result, (slice(None), c, *where), accumulate(terms, arithmetic))
-    return result
+    count = per_group * prod(kernel)
+
+    def one_group(group: int) -> LogArray:
+        block = slice(group * per_group, (group + 1) * per_group)
+        met = _gather(gradient[:, block], hits)  # [N, per_group, I1, K1, I2, K2, ...]
+        factors = weight[block].transpose(0, *range(2, 2 + len(kernel)), 1)  # [per_group, *kernel, channels]
+        terms = term(
+            met.transpose(1, *taps, 0, *places).reshape(count, samples, 1, *space),
+            factors.reshape(count, 1, channels, *(1 for _ in kernel)),
+            arithmetic,
+        )
+        return accumulate(terms, arithmetic)
+
+    return _joined([one_group(group) for group in range(groups)], axis=1)
 
 
 def convolution_weight_gradient(
@@ -118,69 +135,68 @@ def convolution_weight_gradient(
     "(sample, row, column)" of the output's positions; a position whose tap falls into the padding is a zero in place.
     """
     outputs, channels, *kernel = weight_shape
-    per_group = outputs // groups
-    result = _empty(tuple(weight_shape), arithmetic)
-    positions = gradient.shape[2:]
-    spatial = zip(kernel, stride, padding, dilation, positions, x.shape[2:], strict=True)
-    hits = [[_column(t, *axis) for t in range(axis[0])] for axis in spatial]
-    for c, tap in product(range(channels), np.ndindex(*kernel)):
-        columns = [hit[t] for hit, t in zip(hits, tap, strict=True)]
-        for group in range(groups):
-            seen = _gather(x[:, group * channels + c], columns)  # [N, *positions]
-            block = slice(group * per_group, (group + 1) * per_group)
-            terms = term(gradient[:, block], seen[:, None], arithmetic)  # [N, per_group, *positions]
-            moved = LogArray(terms.format, np.moveaxis(terms.sign, 1, -1), np.moveaxis(terms.log, 1, -1))
-            _store(result, (block, c, *tap), accumulate(moved.reshape(-1, per_group), arithmetic))
-    return result
+    samples, _, *positions = gradient.shape
+    axes = zip(positions, kernel, stride, padding, dilation, x.shape[2:], strict=True)
+    hits = [_input_under_tap(*axis) for axis in axes]
+    places, taps = _interleaved(len(kernel))
+    count, per_group = samples * prod(positions), outputs // groups
+
+    def one_group(group: int) -> LogArray:
+        seen = _gather(x[:, group * channels : (group + 1) * channels], hits)  # [N, channels, P1, K1, P2, K2, ...]
+        upstream = gradient[:, group * per_group : (group + 1) * per_group]
+        upstream = upstream.transpose(0, *range(2, 2 + len(kernel)), 1)  # [N, *positions, per_group]
+        terms = term(
+            upstream.reshape(count, per_group, 1, *(1 for _ in kernel)),
+            seen.transpose(0, *places, 1, *taps).reshape(count, 1, channels, *kernel),
+            arithmetic,
+        )
+        return accumulate(terms, arithmetic)
+
+    return _joined([one_group(group) for group in range(groups)], axis=0)
 
 
 def output_positions(
     space: Sequence[int], kernel: Sequence[int], stride: Sequence[int], padding: Sequence[int], dilation: Sequence[int]
-) -> Window:
+) -> tuple[int, ...]:
     """How many positions a kernel takes along each axis."""
     axes = zip(space, kernel, stride, padding, dilation, strict=True)
     return tuple((size + 2 * p - d * (k - 1) - 1) // s + 1 for size, k, s, p, d in axes)
 
 
-def _taps(position: int, kernel: int, stride: int, padding: int, dilation: int, size: int) -> tuple[Ints, Bools]:
-    """Input index under every kernel tap at an output position, and whether it lies inside the input."""
-    index = position * stride - padding + np.arange(kernel, dtype=np.int64) * dilation
+def _input_under_tap(positions: int, kernel: int, stride: int, padding: int, dilation: int, size: int) -> Hits:
+    """[positions, kernel]: the input index under every tap at every output position, inside the input or not."""
+    position, tap = np.ogrid[:positions, :kernel]
+    index = np.asarray(position * stride + tap * dilation - padding, np.int64)
     return index, (index >= 0) & (index < size)
 
 
-def _meetings(index: int, kernel: int, stride: int, padding: int, dilation: int, size: int) -> tuple[Ints, Bools]:
-    """Output position that every kernel tap carries to an input index, and whether there is one."""
-    scaled = index + padding - np.arange(kernel, dtype=np.int64) * dilation
+def _position_meeting_tap(size: int, kernel: int, stride: int, padding: int, dilation: int, positions: int) -> Hits:
+    """[size, kernel]: the output position at which every tap meets every input index, and whether there is one."""
+    index, tap = np.ogrid[:size, :kernel]
+    scaled = np.asarray(index + padding - tap * dilation, np.int64)
     position = scaled // stride
-    return position, (scaled % stride == 0) & (position >= 0) & (position < size)
+    return position, (scaled % stride == 0) & (position >= 0) & (position < positions)
 
 
-def _column(
-    tap: int, kernel: int, stride: int, padding: int, dilation: int, positions: int, size: int
-) -> tuple[Ints, Bools]:
-    """Input index under one kernel tap at every output position, and whether it lies inside the input."""
-    index = np.arange(positions, dtype=np.int64) * stride - padding + tap * dilation
-    return index, (index >= 0) & (index < size)
+def _interleaved(spatial: int) -> tuple[range, range]:
+    """Axes of the places and of the taps in an array [N, C, place, tap, place, tap, ...]."""
+    return range(2, 2 + 2 * spatial, 2), range(3, 3 + 2 * spatial, 2)
 
 
-def _gather(a: LogArray, axes: Sequence[tuple[Ints, Bools]]) -> LogArray:
-    """Trailing axes of ``a`` at the product of the indices; zero where an index does not exist."""
+def _gather(a: LogArray, hits: Sequence[Hits]) -> LogArray:
+    """[N, C, *space] -> [N, C, place, tap, place, tap, ...]; zero where there is no element."""
     sign, log = a.sign, a.log
-    first = len(a.shape) - len(axes)
-    for axis, (index, exists) in enumerate(axes, start=first):
-        shape = [1] * len(a.shape)
-        shape[axis] = len(index)
+    for number, (index, exists) in enumerate(hits):
+        axis = 2 + 2 * number  # the axes before it have become pairs
+        after = log.ndim - axis - 1
+        present = exists.reshape(*exists.shape, *(1,) * after)
         inside = np.where(exists, index, 0)
-        present = exists.reshape(shape)
         sign = np.where(present, np.take(sign, inside, axis=axis), 0)
         log = np.where(present, np.take(log, inside, axis=axis), a.format.zero_log)
     return LogArray(a.format, sign, log)
 
 
-def _empty(shape: tuple[int, ...], arithmetic: LogArithmetic) -> LogArray:
-    return LogArray(arithmetic.format, np.empty(shape, np.int64), np.empty(shape, np.int64))
-
-
-def _store(target: LogArray, where: tuple[int | slice, ...], value: LogArray) -> None:
-    target.sign[where] = value.sign
-    target.log[where] = value.log
+def _joined(parts: Sequence[LogArray], axis: int) -> LogArray:
+    sign = np.concatenate([part.sign for part in parts], axis)
+    log = np.concatenate([part.log for part in parts], axis)
+    return LogArray(parts[0].format, sign, log)

@@ -1,4 +1,4 @@
-"""A small network with every ingredient of the large ones: convolution, batch normalisation, pooling, a linear layer."""
+"""A small network with every ingredient of the large ones: convolution, batch norm, pooling, a linear layer."""
 
 from torch import nn
 

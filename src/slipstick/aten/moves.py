@@ -1,0 +1,104 @@
+"""Operators that only move raw values, that select among values, or that make new ones."""
+# mypy: disable-error-code="no-untyped-def,no-untyped-call"
+
+import torch
+
+from slipstick.aten.registry import defined, existing, moves, selections
+from slipstick.errors import UnsupportedOperation
+from slipstick.kernels.elementwise import chain
+
+aten = torch.ops.aten
+prims = torch.ops.prims
+
+_VIEWS = """
+    alias as_strided detach diagonal expand lift lift_fresh movedim permute real reshape select slice split
+    split_with_sizes squeeze t transpose unbind unfold unsafe_split unsafe_split_with_sizes unsqueeze view
+    _reshape_alias _unsafe_view _conj _neg_view resolve_conj resolve_neg detach_ squeeze_ unsqueeze_ t_ transpose_
+    contiguous narrow view_as flatten
+"""
+_COPIES = """
+    cat clone constant_pad_nd copy diagonal_copy flip gather index index_select masked_select
+    pixel_shuffle pixel_unshuffle repeat roll stack take channel_shuffle tril triu rot90 repeat_interleave
+    select_backward slice_backward diagonal_backward select_scatter slice_scatter as_strided_scatter
+    reflection_pad1d reflection_pad2d reflection_pad3d replication_pad1d replication_pad2d replication_pad3d
+    _unsafe_index embedding im2col
+"""
+_FILLS = """
+    arange empty empty_like empty_permuted empty_strided eye fill fill_ full full_like linspace masked_fill
+    masked_fill_ new_empty new_empty_strided new_full new_ones new_zeros ones ones_like resize_ scalar_tensor set_
+    zero zero_ zeros zeros_like index_fill index_fill_ masked_scatter masked_scatter_ scatter scatter_ index_copy
+    index_copy_ bernoulli bernoulli_ is_same_size
+"""
+_TESTS = "isnan isinf isfinite signbit isposinf isneginf"
+moves(*existing(aten, _VIEWS), *existing(aten, _COPIES), *existing(aten, _FILLS), *existing(aten, _TESTS))
+moves(
+    *existing(
+        prims,
+        "broadcast_in_dim squeeze transpose view_of split_dim collapse_view as_strided slice clone empty_strided "
+        "empty_permuted full full_like iota scalar_tensor _make_token inductor_seeds",
+    )
+)
+
+_ORDERS = """
+    amax amin aminmax argmax argmin argsort max_pool1d_with_indices max_pool2d_with_indices
+    max_pool3d_with_indices median msort nonzero sort topk kthvalue equal all any logical_and logical_or logical_not
+    bucketize searchsorted cummax cummin unique_consecutive _unique2 fmax fmin adaptive_max_pool2d
+    adaptive_max_pool3d count_nonzero logical_xor mode
+"""
+selections(*existing(aten, _ORDERS))
+selections(aten.max.default, aten.max.dim, aten.min.default, aten.min.dim)
+
+
+@chain
+def _identity(x):
+    return x
+
+
+@defined(aten._to_copy.default)
+def to_copy(run, x, dtype=None, layout=None, device=None, pin_memory=None, non_blocking=False, memory_format=None):
+    """Between float32 and float64 a number of the grid moves unchanged; an integer becomes a number of the grid."""
+    _check_dtype(run, dtype or x.dtype)
+    if device is not None and torch.device(device).type != "cpu":
+        raise UnsupportedOperation(f"{run.operator}: no kernels for {device}; stay on the CPU")
+    options = {"dtype": dtype, "layout": layout, "device": device, "non_blocking": non_blocking}
+    changes = dtype is not None and dtype != x.dtype
+    source = run.snap(x) if changes and (x.dtype.is_floating_point or dtype.is_floating_point) else x
+    return aten._to_copy.default(source, **options, memory_format=memory_format)
+
+
+@defined(prims.convert_element_type.default)
+def convert_element_type(run, x, dtype):
+    return to_copy(run, x, dtype=dtype)
+
+
+@defined(aten.copy_.default)
+def copy_(run, x, source, non_blocking=False, *, out):
+    """Raw values pass, unless the type changes."""
+    return out.copy_(run.snap(source) if source.dtype != out.dtype and source.dtype != torch.bool else source)
+
+
+@defined(aten.uniform_.default, aten.normal_.default, aten.exponential_.default, aten.log_normal_.default)
+def sample_(run, x, *args, out, **kwargs):
+    """PyTorch's samples, rounded to the grid."""
+    name = run.operator.split(".")[1]
+    getattr(out, name)(*args, **kwargs)
+    return run.chain(_identity, out, out=out)
+
+
+@defined(*existing(aten, "rand randn rand_like randn_like normal normal_functional uniform"))
+def sample(run, *args, **kwargs):
+    """PyTorch's samples, rounded to the grid."""
+    packet, overload = run.operator.split(".")[1:]
+    return run.snap(getattr(getattr(aten, packet), overload)(*args, **kwargs))
+
+
+@defined(aten.index_put.default, aten.index_put_.default)
+def index_put(run, x, indices, values, accumulate=False, out=None):
+    if accumulate:
+        raise UnsupportedOperation(f"{run.operator}: accumulate=True is not defined yet in {run.arithmetic}")
+    return aten.index_put(x, indices, values) if out is None else aten.index_put_(out, indices, values)
+
+
+def _check_dtype(run, dtype: torch.dtype) -> None:
+    if dtype.is_complex or (dtype.is_floating_point and dtype not in (torch.float32, torch.float64)):
+        raise UnsupportedOperation(f"{run.operator}: {dtype} carries no codes; use float32 or float64")

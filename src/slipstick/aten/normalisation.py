@@ -1,0 +1,124 @@
+"""Batch normalisation. Running statistics are state: they move in the update arithmetic."""
+# mypy: disable-error-code="no-untyped-def,no-untyped-call"
+
+import math
+
+import torch
+
+from slipstick.aten.reductions import sum_of, variance_of
+from slipstick.aten.registry import defined
+from slipstick.kernels.elementwise import chain
+
+aten = torch.ops.aten
+
+
+@chain
+def _inverse_root(variance, eps):
+    return (variance + eps).rsqrt()
+
+
+@chain
+def _normalised(x, mean, inverse):
+    return (x - mean) * inverse
+
+
+@chain
+def _normalised_scaled(x, mean, inverse, weight):
+    return ((x - mean) * inverse) * weight
+
+
+@chain
+def _normalised_affine(x, mean, inverse, weight, bias):
+    return ((x - mean) * inverse) * weight + bias
+
+
+@chain
+def _running(running, momentum, kept, statistic):
+    return kept * running + momentum * statistic
+
+
+@chain
+def _running_scaled(running, momentum, kept, statistic, factor):
+    return kept * running + momentum * (factor * statistic)
+
+
+def _channelwise(x, per_channel):
+    return per_channel.reshape(-1, *[1] * (x.dim() - 2)) if x.dim() > 1 else per_channel
+
+
+def _reduced(x):
+    return [0, *range(2, x.dim())]
+
+
+def _normalise(run, x, mean, inverse, weight, bias):
+    parts = [_channelwise(x, p) for p in (mean, inverse, weight, bias) if p is not None]
+    return run.chain((_normalised, _normalised_scaled, _normalised_affine)[len(parts) - 2], x, *parts)
+
+
+def _batch_norm(run, x, weight, bias, running_mean, running_var, training, momentum, eps):
+    """((x - mean) * rsqrt(var + eps)) * weight + bias, var = sum((x - mean)^2) * encode(1/n).
+
+    running = (1 - momentum) * running + momentum * statistic, the variance times encode(n/(n-1)).
+    """
+    if not training:
+        inverse = run.chain(_inverse_root, running_var, eps)
+        y = _normalise(run, x, run.snap(running_mean), inverse, weight, bias)
+        return y, x.new_empty(0), x.new_empty(0)
+    variance, mean = variance_of(run, x, _reduced(x), False, 0)
+    if running_mean is not None:
+        n = math.prod(x.shape[d] for d in _reduced(x))
+        unbiased = n / (n - 1) if n > 1 else 1.0
+        spec = run.update_spec
+        _running(spec, run.operator, running_mean, momentum, 1 - momentum, mean, out=running_mean)
+        _running_scaled(spec, run.operator, running_var, momentum, 1 - momentum, variance, unbiased, out=running_var)
+    inverse = run.chain(_inverse_root, variance, eps)
+    return _normalise(run, x, mean, inverse, weight, bias), mean, inverse
+
+
+@defined(aten.native_batch_norm.default, aten._native_batch_norm_legit.default)
+def native_batch_norm(run, x, weight, bias, running_mean, running_var, training, momentum, eps):
+    return _batch_norm(run, x, weight, bias, running_mean, running_var, training, momentum, eps)
+
+
+@defined(aten._native_batch_norm_legit.no_stats)
+def native_batch_norm_without_stats(run, x, weight, bias, training, momentum, eps):
+    return _batch_norm(run, x, weight, bias, None, None, True, momentum, eps)
+
+
+@chain
+def _mul(a, b):
+    return a * b
+
+
+@chain
+def _gradient_of_input(gradient, x, mean, inverse, weight, bias_gradient, weight_gradient, one_over_n):
+    hat = (x - mean) * inverse
+    centred = gradient - one_over_n * bias_gradient
+    return (centred - hat * (one_over_n * weight_gradient)) * (inverse * weight)
+
+
+@chain
+def _product_with_normalised(gradient, x, mean, inverse):
+    return gradient * ((x - mean) * inverse)
+
+
+@defined(aten.native_batch_norm_backward.default)
+def native_batch_norm_backward(
+    run, gradient, x, weight, running_mean, running_var, save_mean, save_invstd, train, eps, output_mask
+):
+    """With h = (x - mean) inv: db = sum(g), dw = sum(g h), dx = ((g - db/n) - h (dw/n)) (inv w); eval: g (inv w)."""
+    mean, inverse = (save_mean, save_invstd) if train else (running_mean, run.chain(_inverse_root, running_var, eps))
+    mean, inverse = _channelwise(x, mean), _channelwise(x, inverse)
+    scale = 1.0 if weight is None else _channelwise(x, weight)
+    db = sum_of(run, gradient, _reduced(x)) if train or output_mask[2] else None
+    dw = None
+    if train or output_mask[1]:
+        dw = sum_of(run, run.chain(_product_with_normalised, gradient, x, mean, inverse), _reduced(x))
+    dx = None
+    if output_mask[0] and train:
+        n = math.prod(x.shape[d] for d in _reduced(x))
+        sums = _channelwise(x, db), _channelwise(x, dw)
+        dx = run.chain(_gradient_of_input, gradient, x, mean, inverse, scale, *sums, 1.0 / n)
+    elif output_mask[0]:
+        dx = run.chain(_mul, gradient, run.chain(_mul, inverse, scale))
+    return dx, dw if output_mask[1] else None, db if output_mask[2] else None

@@ -1,0 +1,110 @@
+"""Matrix products and convolutions. Bias and beta*C are added in the operand arithmetic after the sum is rounded."""
+# mypy: disable-error-code="no-untyped-def,no-untyped-call"
+
+import torch
+
+from slipstick.aten.registry import defined
+from slipstick.kernels import products
+from slipstick.kernels.elementwise import chain
+
+aten = torch.ops.aten
+
+
+@chain
+def _add(a, b):
+    return a + b
+
+
+@chain
+def _blend(c, product, beta, alpha):
+    return beta * c + alpha * product
+
+
+@defined(aten.mm.default, aten.bmm.default)
+def mm(run, a, b):
+    return products.matmul(a, b, run.spec, operator=run.operator)
+
+
+@defined(aten.mv.default)
+def mv(run, a, x):
+    return mm(run, a, x.unsqueeze(1)).squeeze(1)
+
+
+@defined(aten.dot.default, aten.vdot.default)
+def dot(run, a, b):
+    return mm(run, a.unsqueeze(0), b.unsqueeze(1)).reshape(())
+
+
+@defined(aten.addmm.default, aten.addmm_.default, aten.baddbmm.default, aten.baddbmm_.default)
+def addmm(run, c, a, b, beta=1, alpha=1, out=None):
+    """beta C + alpha (A B)."""
+    return _plus_product(run, c, mm(run, a, b), beta, alpha, out)
+
+
+@defined(aten.addmv.default, aten.addmv_.default)
+def addmv(run, c, a, x, beta=1, alpha=1, out=None):
+    return _plus_product(run, c, mv(run, a, x), beta, alpha, out)
+
+
+def _plus_product(run, c, product, beta, alpha, out):
+    if beta == 1 and alpha == 1:
+        return run.chain(_add, c, product, out=product if out is None else out)
+    return run.chain(_blend, c, product, beta, alpha, out=out)
+
+
+@defined(aten.convolution.default, aten.convolution_overrideable.default, aten._convolution.default)
+def convolution(run, x, w, bias, stride, padding, dilation, transposed, output_padding, groups, *flags):
+    """Terms: input channel, kernel row, kernel column; a transposed convolution is an input gradient."""
+    batched = x if x.dim() == w.dim() else x.unsqueeze(0)
+    geometry = _geometry(w, stride, padding, dilation)
+    if transposed:
+        shape = _transposed_shape(batched, w, geometry, output_padding, groups)
+        y = products.convolution_input_gradient(batched, w, shape, run.spec, *geometry, groups)
+    else:
+        y = products.convolution(batched, w, run.spec, *geometry, groups)
+    if bias is not None:
+        y = run.chain(_add, y, bias.reshape(-1, *[1] * (w.dim() - 2)), out=y)
+    return y if x.dim() == w.dim() else y.squeeze(0)
+
+
+@defined(aten.convolution_backward.default)
+def convolution_backward(
+    run, gy, x, w, bias_sizes, stride, padding, dilation, transposed, output_padding, groups, output_mask
+):
+    """Input gradient: (output channel, kernel row, kernel column); weight gradient: (sample, row, column)."""
+    geometry = _geometry(w, stride, padding, dilation)
+    gx = gw = gb = None
+    if output_mask[0] and transposed:
+        gx = products.convolution(gy, w, run.spec, *geometry, groups)
+    elif output_mask[0]:
+        gx = products.convolution_input_gradient(gy, w, x.shape, run.spec, *geometry, groups)
+    if output_mask[1]:
+        small, large = (x, gy) if transposed else (gy, x)
+        gw = products.convolution_weight_gradient(small, large, w.shape, run.spec, *geometry, groups)
+    if output_mask[2]:
+        gb = products.sum_over(gy, [0, *range(2, gy.dim())], False, run.spec)
+    return gx, gw, gb
+
+
+def _geometry(w, stride, padding, dilation):
+    n = w.dim() - 2
+    return tuple(list(g) * n if len(g) == 1 else list(g) for g in (stride, padding, dilation))
+
+
+def _transposed_shape(x, w, geometry, output_padding, groups):
+    extra = list(output_padding) * (w.dim() - 2) if len(output_padding) == 1 else output_padding
+    spatial = [
+        (size - 1) * s - 2 * p + d * (k - 1) + 1 + e
+        for size, s, p, d, k, e in zip(x.shape[2:], *geometry, w.shape[2:], extra, strict=True)
+    ]
+    return (x.shape[0], w.shape[1] * groups, *spatial)
+
+
+@defined(aten.linear.default)
+def linear(run, x, w, bias=None):
+    """x W^T + b. Reaches the mode only where PyTorch does not decompose it, as in inference mode."""
+    y = mm(run, x.reshape(-1, x.shape[-1]), w.t())
+    if bias is not None:
+        y = run.chain(_add, y, bias, out=y)
+    return y.reshape(*x.shape[:-1], w.shape[0])
+

@@ -1,0 +1,118 @@
+"""Sums and what is made of them. Terms ascend in logical index, row-major over the reduced axes."""
+# mypy: disable-error-code="no-untyped-def,no-untyped-call"
+
+import math
+
+import torch
+
+from slipstick.aten.registry import defined
+from slipstick.errors import UnsupportedOperation
+from slipstick.kernels import products
+from slipstick.kernels.elementwise import chain
+
+aten = torch.ops.aten
+prims = torch.ops.prims
+
+
+@chain
+def _scale(x, factor):
+    return factor * x
+
+
+@chain
+def _centred(x, mean):
+    return x - mean
+
+
+@chain
+def _square(x):
+    return x * x
+
+
+@chain
+def _root(x):
+    return x.sqrt()
+
+
+def axes(x, dim):
+    """The reduced axes, ascending; all of them where none is named."""
+    if dim is None or (isinstance(dim, list | tuple) and not dim):
+        return list(range(x.dim()))
+    dims = [dim] if isinstance(dim, int) else dim
+    return sorted(d % x.dim() if x.dim() else 0 for d in dims) if x.dim() else []
+
+
+def sum_of(run, x, dims, keepdim=False):
+    """The sum over ``dims``; of nothing it is zero, of one number that number on the grid."""
+    if not dims or x.numel() == 0:
+        shape = [1 if d in dims else size for d, size in enumerate(x.shape)]
+        kept = shape if keepdim else [size for d, size in enumerate(x.shape) if d not in dims]
+        return run.snap(x) if not dims else x.new_zeros(kept)
+    return products.sum_over(x, dims, keepdim, run.spec)
+
+
+def mean_of(run, x, dims, keepdim=False, n=None):
+    """sum * encode(1/n)."""
+    count = math.prod(x.shape[d] for d in dims) if n is None else n
+    if count <= 0:
+        raise UnsupportedOperation(f"{run.operator}: mean over {count} numbers is 0/0 in {run.arithmetic}")
+    total = sum_of(run, x, dims, keepdim)
+    return run.chain(_scale, total, 1.0 / count, out=total)
+
+
+def variance_of(run, x, dims, keepdim, correction):
+    """mean, and sum((x - mean)^2) * encode(1/(n - correction))."""
+    mean = mean_of(run, x, dims, keepdim=True)
+    squares = run.chain(_square, run.chain(_centred, x, mean))
+    n = math.prod(x.shape[d] for d in dims) - correction
+    variance = mean_of(run, squares, dims, keepdim, n)
+    return variance, mean if keepdim else mean.reshape(variance.shape)
+
+
+@defined(aten.sum.default, aten.sum.dim_IntList, prims.sum.default)
+def sum_(run, x, dim=None, keepdim=False, *, dtype=None, output_dtype=None):
+    return _cast(run, sum_of(run, _floating(x, dtype), axes(x, dim), keepdim), dtype)
+
+
+@defined(aten.mean.default, aten.mean.dim)
+def mean(run, x, dim=None, keepdim=False, *, dtype=None):
+    return _cast(run, mean_of(run, _floating(x, dtype), axes(x, dim), keepdim), dtype)
+
+
+@defined(aten.var.correction)
+def var(run, x, dim=None, *, correction=1, keepdim=False):
+    return variance_of(run, x, axes(x, dim), keepdim, 1 if correction is None else correction)[0]
+
+
+@defined(aten.std.correction)
+def std(run, x, dim=None, *, correction=1, keepdim=False):
+    return run.chain(_root, var(run, x, dim, correction=correction, keepdim=keepdim))
+
+
+@defined(aten.var_mean.correction)
+def var_mean(run, x, dim=None, *, correction=1, keepdim=False):
+    return variance_of(run, x, axes(x, dim), keepdim, 1 if correction is None else correction)
+
+
+@defined(aten.linalg_vector_norm.default)
+def vector_norm(run, x, ord=2, dim=None, keepdim=False, *, dtype=None):
+    """ord 2: sqrt(sum(x x)); ord 1: sum |x|; infinite: the largest or smallest |x|."""
+    dims = axes(x, dim)
+    if ord == 2:
+        return run.chain(_root, sum_of(run, run.chain(_square, x), dims, keepdim))
+    magnitude = aten.abs.default(run.snap(x))
+    if ord == 1:
+        return sum_of(run, magnitude, dims, keepdim)
+    if ord in (math.inf, -math.inf):
+        return (aten.amax if ord > 0 else aten.amin)(magnitude, dims, keepdim)
+    raise UnsupportedOperation(f"{run.operator}: ord={ord} is not defined in {run.arithmetic}; use 1, 2 or inf")
+
+
+def _floating(x, dtype):
+    if x.dtype.is_floating_point:
+        return x
+    return x.to(dtype if dtype is not None and dtype.is_floating_point else torch.float64)
+
+
+def _cast(run, x, dtype):
+    return x if dtype is None or dtype == x.dtype else run.snap(x).to(dtype)

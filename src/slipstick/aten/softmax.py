@@ -1,0 +1,165 @@
+"""Softmax, its logarithm, and the losses of classification and regression."""
+# mypy: disable-error-code="no-untyped-def,no-untyped-call"
+
+import torch
+
+from slipstick.aten.reductions import mean_of, sum_of
+from slipstick.aten.registry import defined
+from slipstick.errors import UnsupportedOperation
+from slipstick.kernels.elementwise import chain
+
+aten = torch.ops.aten
+
+
+@chain
+def _exp_shifted(x, largest):
+    return (x - largest).function("exp")
+
+
+@chain
+def _div(a, b):
+    return a / b
+
+
+@chain
+def _log_softmax(x, largest, total):
+    return (x - largest) - total.function("log")
+
+
+def _largest(run, x, dim):
+    return aten.amax.default(run.snap(x), [dim], True)
+
+
+@defined(aten._softmax.default, aten._safe_softmax.default)
+def softmax(run, x, dim, half_to_float=False):
+    """e / sum(e) with e = exp(x - max x)."""
+    if not x.dim():
+        return run.chain(_div, x, x)
+    e = run.chain(_exp_shifted, x, _largest(run, x, dim))
+    return run.chain(_div, e, sum_of(run, e, [dim % x.dim()], True), out=e)
+
+
+@defined(aten._log_softmax.default)
+def log_softmax(run, x, dim, half_to_float=False):
+    """(x - max x) - log(sum(exp(x - max x)))."""
+    largest = _largest(run, x, dim)
+    total = sum_of(run, run.chain(_exp_shifted, x, largest), [dim % x.dim()], True)
+    return run.chain(_log_softmax, x, largest, total)
+
+
+@chain
+def _mul(a, b):
+    return a * b
+
+
+@chain
+def _softmax_backward(gradient, y, dot):
+    return (gradient - dot) * y
+
+
+@chain
+def _log_softmax_backward(gradient, y, total):
+    return gradient - y.function("exp") * total
+
+
+@defined(aten._softmax_backward_data.default)
+def softmax_backward(run, gradient, y, dim, input_dtype):
+    """(g - sum(g y)) y."""
+    dot = sum_of(run, run.chain(_mul, gradient, y), [dim % y.dim()], True)
+    return run.chain(_softmax_backward, gradient, y, dot)
+
+
+@defined(aten._log_softmax_backward_data.default)
+def log_softmax_backward(run, gradient, y, dim, input_dtype):
+    """g - exp(y) sum(g)."""
+    return run.chain(_log_softmax_backward, gradient, y, sum_of(run, gradient, [dim % y.dim()], True))
+
+
+_NONE, _MEAN, _SUM = 0, 1, 2
+
+
+@chain
+def _negated(x):
+    return -x
+
+
+@chain
+def _negated_weighted(x, weight):
+    return -(x * weight)
+
+
+@defined(aten.nll_loss_forward.default, aten.nll_loss2d_forward.default)
+def nll_loss_forward(run, x, target, weight, reduction, ignore_index):
+    """-w[t] x[t] over the counted samples; its mean is the sum times encode(1/n), or the sum / sum(w)."""
+    axis = 1 if x.dim() > 1 else 0
+    counted = target != ignore_index
+    index = torch.where(counted, target, 0).unsqueeze(axis)
+    picked = torch.where(counted, x.gather(axis, index).squeeze(axis), 0.0)
+    if weight is None:
+        losses = run.chain(_negated, picked)
+        total_weight = counted.sum().to(x.dtype)  # a count, not a number of the arithmetic
+    else:
+        weights = torch.where(counted, weight[torch.where(counted, target, 0)], 0.0)
+        losses = run.chain(_negated_weighted, picked, weights)
+        total_weight = sum_of(run, weights, list(range(weights.dim())))
+    if reduction == _NONE:
+        return losses, x.new_zeros(())
+    loss = sum_of(run, losses, list(range(losses.dim())))
+    if reduction == _MEAN:
+        loss = _per_weight(run, loss, total_weight, weight is None)
+    return loss, total_weight
+
+
+@defined(aten.nll_loss_backward.default, aten.nll_loss2d_backward.default)
+def nll_loss_backward(run, gradient, x, target, weight, reduction, ignore_index, total_weight):
+    """-w[t] g at the target, with g scaled as the loss was."""
+    axis = 1 if x.dim() > 1 else 0
+    counted = target != ignore_index
+    safe = torch.where(counted, target, 0)
+    if reduction == _MEAN:
+        gradient = _per_weight(run, gradient, total_weight, weight is None)
+    if weight is None:
+        at_target = run.chain(_negated, gradient).expand(target.shape)
+    else:
+        at_target = run.chain(_negated_weighted, gradient, weight[safe])
+    at_target = torch.where(counted, at_target, 0.0).unsqueeze(axis)
+    return torch.zeros_like(x, memory_format=torch.contiguous_format).scatter_(axis, safe.unsqueeze(axis), at_target)
+
+
+def _per_weight(run, x, total_weight, is_count):
+    if is_count:
+        return run.chain(_mul, x, 1.0 / _positive(run, total_weight.item()))
+    return run.chain(_div, x, total_weight)
+
+
+def _positive(run, count):
+    if count <= 0:
+        raise UnsupportedOperation(f"{run.operator}: the mean over no counted sample is 0/0; check ignore_index")
+    return count
+
+
+@chain
+def _difference_squared(x, y):
+    d = x - y
+    return d * d
+
+
+@chain
+def _scaled_difference(gradient, x, y, factor):
+    return (factor * gradient) * (x - y)
+
+
+@defined(aten.mse_loss.default)
+def mse_loss(run, x, y, reduction=_MEAN):
+    """(x - y)^2, summed, times encode(1/n)."""
+    losses = run.chain(_difference_squared, x, y)
+    everything = list(range(losses.dim()))
+    if reduction == _NONE:
+        return losses
+    return mean_of(run, losses, everything) if reduction == _MEAN else sum_of(run, losses, everything)
+
+
+@defined(aten.mse_loss_backward.default)
+def mse_loss_backward(run, gradient, x, y, reduction):
+    """(encode(2/n) g) (x - y)."""
+    return run.chain(_scaled_difference, gradient, x, y, 2.0 / x.numel() if reduction == _MEAN else 2.0)

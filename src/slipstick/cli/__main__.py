@@ -1,0 +1,7 @@
+"""``python -m slipstick.cli``."""
+
+import sys
+
+from slipstick.cli import main
+
+sys.exit(main())

@@ -1,0 +1,111 @@
+"""The commands. Each is a few lines around the Python API."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+import slipstick
+
+app = typer.Typer(
+    help="Train PyTorch programs in the arithmetic of hardware that does not exist yet, bit for bit.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+
+Set = Annotated[list[str], typer.Option("--set", metavar="KEY=VALUE", help="Override a key, e.g. optimizer.lr=0.05.")]
+Resume = Annotated[bool, typer.Option("--resume", help="Continue from the checkpoint; keep complete runs.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace runs that are there.")]
+Out = Annotated[Path | None, typer.Option("--out", metavar="DIR", help="Folder of all runs (default: runs).")]
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        print(f"slipstick {slipstick.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    pass
+
+
+@app.command()
+def train(
+    experiment: Annotated[Path, typer.Argument(help="A TOML file.")],
+    overrides: Set = [],  # noqa: B006 (typer reads the default)
+    resume: Resume = False,
+    overwrite: Overwrite = False,
+    out: Out = None,
+) -> None:
+    """Train one network in one arithmetic."""
+    from slipstick.report import read_run, runs_table
+    from slipstick.train import load_experiment, run_folder
+    from slipstick.train import train as run
+
+    chosen = load_experiment(experiment, overrides, out)
+    result = run(chosen, resume=resume, overwrite=overwrite)
+    folder = run_folder(chosen)
+    _print_table(runs_table([read_run(folder)]))
+    print(f"run folder: {folder}")
+    if result.status == "diverged":
+        raise _diverged(result.message)
+
+
+@app.command()
+def compare(
+    experiment: Annotated[Path | None, typer.Argument(help="A TOML file; without one, a demonstration.")] = None,
+    overrides: Set = [],  # noqa: B006
+    arithmetic: Annotated[
+        list[str], typer.Option("--arithmetic", metavar="TEXT", help='e.g. "LNS(5,5) hamad2025", fp32; repeatable.')
+    ] = [],  # noqa: B006
+    resume: Resume = False,
+    overwrite: Overwrite = False,
+    out: Out = None,
+) -> None:
+    """Train one network in several arithmetics: same weights, same batches, same budget. Table and HTML report."""
+    from slipstick.report import read_run, runs_table, write_report
+    from slipstick.train import compare as run
+    from slipstick.train import comparison_folder, load_comparison, run_folder
+
+    chosen = load_comparison(experiment, overrides, arithmetic, out)
+    run(chosen, resume=resume, overwrite=overwrite)
+    runs = [read_run(run_folder(one)) for one in chosen.runs]
+    _print_table(runs_table(runs))
+    print(f"report: {write_report(runs, comparison_folder(chosen) / 'report.html')}")
+
+
+@app.command()
+def report(
+    folder: Annotated[Path, typer.Argument(help="A run folder, or a folder of runs of one experiment.")],
+) -> None:
+    """Write the table and the HTML report of runs again, also of unfinished ones."""
+    from slipstick.report import read_runs, runs_table, write_report
+
+    runs = read_runs(folder)
+    _print_table(runs_table(runs))
+    print(f"report: {write_report(runs, folder / 'report.html')}")
+
+
+@app.command()
+def doctor() -> None:
+    """What this installation runs on: versions, threads, instruction sets, kernels."""
+    from slipstick.cli.doctor import environment_table, kernels_table
+
+    _print_table(environment_table())
+    _print_table(kernels_table())
+
+
+def _print_table(table: object) -> None:
+    Console().print(table)
+
+
+def _diverged(message: str) -> typer.Exit:
+    Console(stderr=True).print(f"slipstick: {message}", highlight=False, soft_wrap=True)
+    return typer.Exit(1)

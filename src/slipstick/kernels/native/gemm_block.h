@@ -1,0 +1,265 @@
+// One block of outputs: packing, the micro-kernel over one chunk of terms, and the stack of partial sums between chunks.
+// The policy P (gemm_generic.h, gemm_bytes.h) says what a sum is.
+#pragma once
+
+#include "gemm.h"
+#include "gemm_simd.h"
+
+namespace slipstick {
+namespace SLIPSTICK_ISA {
+
+namespace {
+
+constexpr int kTile = 4;  // rows of A that one micro-kernel call works on
+
+inline int64_t round_up(int64_t n, int64_t to) { return (n + to - 1) / to * to; }
+
+// Where the parts of a block's workspace lie.
+template <typename P>
+struct Layout {
+    int units, chunk;
+    int64_t row_bytes, column_bytes, partial_bytes, codes_bytes, stack_bytes, total;
+
+    explicit Layout(const GemmBlock& g)
+        : units(static_cast<int>(round_up(g.columns, P::kUnit) / P::kUnit)), chunk(g.schedule->chunk_length) {
+        int depth = 1;
+        for (const Chunk& c : g.schedule->chunks) depth = c.order->depth > depth ? c.order->depth : depth;
+        row_bytes = round_up(int64_t{g.rows} * chunk * P::kRowBytes, 64);
+        column_bytes = int64_t{units} * chunk * P::kColumnBytes;
+        partial_bytes = int64_t{g.rows} * units * P::kValueBytes;
+        codes_bytes = round_up(int64_t{chunk} * P::kUnit * 4, 64);
+        stack_bytes = int64_t{depth + 1} * kTile * P::kValueBytes;
+        total = 64 + row_bytes + column_bytes + partial_bytes * (g.schedule->depth + 1) + codes_bytes + stack_bytes;
+    }
+};
+
+template <typename P>
+size_t workspace_bytes(const GemmBlock& g) {
+    return static_cast<size_t>(Layout<P>(g).total);
+}
+
+// Codes of one unit of columns, term after term. Reads runs that lie together in memory as runs.
+template <typename Code>
+void gather_codes(const Code* b, const int64_t* terms, int64_t length, const int64_t* columns, int count, int unit,
+                  Code filler, Code* codes) {
+    int starts[kColumnAlign + 1], runs = 0;
+    for (int j = 0; j < count; ++j)
+        if (j == 0 || columns[j] != columns[j - 1] + 1) starts[runs++] = j;
+    starts[runs] = count;
+    if (count < unit)
+        for (int64_t k = 0; k < length; ++k)
+            for (int j = count; j < unit; ++j) codes[k * unit + j] = filler;
+    if (runs == 1) {
+        for (int64_t k = 0; k < length; ++k)
+            std::memcpy(codes + k * unit, b + terms[k] + columns[0], sizeof(Code) * count);
+    } else if (4 * runs <= count) {
+        for (int64_t k = 0; k < length; ++k) {
+            const Code* from = b + terms[k];
+            Code* to = codes + k * unit;
+            for (int r = 0; r < runs; ++r)
+                for (int j = starts[r]; j < starts[r + 1]; ++j) to[j] = from[columns[j]];
+        }
+    } else {
+        for (int j = 0; j < count; ++j) {
+            const Code* from = b + columns[j];
+            for (int64_t k = 0; k < length; ++k) codes[k * unit + j] = from[terms[k]];
+        }
+    }
+}
+
+template <typename P, typename Code>
+void pack_columns(const P& p, const GemmBlock& g, const Chunk& chunk, const Layout<P>& layout, Code* codes, char* out) {
+    const int64_t length = chunk.order->length;
+    for (int u = 0; u < layout.units; ++u) {
+        const int left = g.columns - u * P::kUnit;
+        const int count = left < P::kUnit ? left : P::kUnit;
+        gather_codes(static_cast<const Code*>(g.b), g.b_terms + chunk.k0, length, g.b_columns + u * P::kUnit, count,
+                     P::kUnit, static_cast<Code>(p.conversion->zero_code), codes);
+        for (int64_t k = 0; k < length; ++k)
+            p.pack_columns(codes + k * P::kUnit, out + (int64_t{u} * length + k) * P::kColumnBytes);
+    }
+}
+
+// Rows of A in groups of 4, 2 or 1: group after group, within it term after term, within that row after row.
+inline int group_rows(int left) { return left >= 4 ? 4 : left >= 2 ? 2 : 1; }
+
+template <typename P, typename Code>
+void pack_rows(const P& p, const GemmBlock& g, const Chunk& chunk, char* out) {
+    const int64_t length = chunk.order->length;
+    const uint8_t* position = chunk.order->run_position.data();
+    const int64_t* terms = g.a_terms + chunk.k0;
+    for (int row = 0; row < g.rows;) {
+        const int group = group_rows(g.rows - row);
+        for (int r = 0; r < group; ++r) {
+            const Code* from = static_cast<const Code*>(g.a) + g.a_rows[row + r];
+            for (int64_t k = 0; k < length; ++k)
+                p.pack_row(from[terms[k]], position[k], out + (k * group + r) * P::kRowBytes);
+        }
+        out += length * group * P::kRowBytes;
+        row += group;
+    }
+}
+
+// A leaf, a pair or four terms, as a value that may be merged.
+template <typename P>
+inline typename P::Value leaf(const P& p, const Step& step, const char* rows, int64_t row_stride, const char* columns) {
+    auto term = [&](int i) {
+        return p.product(rows + step.k[i] * row_stride, columns + int64_t{step.k[i]} * P::kColumnBytes);
+    };
+    if (step.terms == 4) return p.settle(p.add(p.add(term(0), term(1)), p.add(term(2), term(3))), 2);
+    if (step.terms == 2) return p.settle(p.add(term(0), term(1)), 1);
+    return term(0);
+}
+
+template <typename P, int R>
+void tree_tile(const P& p, const ChunkOrder& order, const char* rows, const char* columns, char* stack) {
+    constexpr int64_t kLevel = R * P::kValueBytes;
+    char* top = stack;
+    for (const Step *step = order.steps.data(), *end = step + order.steps.size(); step != end; ++step, top += kLevel) {
+        int merges = step->merges;
+        if (step->terms == 4) {
+            for (int r = 0; r < R; ++r)
+                P::store(top + r * P::kValueBytes, leaf(p, *step, rows + r * P::kRowBytes, R * P::kRowBytes, columns));
+        } else {
+            for (int r = 0; r < R; ++r)
+                P::store(top + r * P::kValueBytes, leaf(p, *step, rows + r * P::kRowBytes, R * P::kRowBytes, columns));
+        }
+        for (; merges > 0; --merges) {
+            top -= kLevel;
+            for (int r = 0; r < R; ++r) {
+                char* at = top + r * P::kValueBytes;
+                P::store(at, p.settle(p.add(P::load(at), P::load(at + kLevel)), 1));
+            }
+        }
+    }
+}
+
+// Adds terms k0 <= k < k1 to the sums in `at`, or starts them with term k0.
+template <typename P, int R>
+void run_tile(const P& p, int64_t k0, int64_t k1, bool resume, const char* rows, const char* columns, char* at) {
+    typename P::Value sum[R];
+    for (int r = 0; r < R; ++r)
+        sum[r] = resume ? P::load(at + r * P::kValueBytes)
+                        : p.product(rows + (k0 * R + r) * P::kRowBytes, columns + k0 * P::kColumnBytes);
+    for (int64_t k = resume ? k0 : k0 + 1; k < k1;) {
+        const int64_t stop = k1 - k < kRunPeriod ? k1 : k + kRunPeriod;
+        const int additions = static_cast<int>(stop - k);
+        for (; k < stop; ++k)
+            for (int r = 0; r < R; ++r)
+                sum[r] = p.add(sum[r], p.product(rows + (k * R + r) * P::kRowBytes, columns + k * P::kColumnBytes));
+        for (int r = 0; r < R; ++r) sum[r] = p.settle_run(sum[r], additions);
+    }
+    for (int r = 0; r < R; ++r) P::store(at + r * P::kValueBytes, sum[r]);
+}
+
+template <typename P, int R>
+void runs_tile(const P& p, const ChunkOrder& order, const char* rows, const char* columns, char* stack) {
+    constexpr int64_t kLevel = R * P::kValueBytes;
+    char* top = stack;
+    for (const Step *step = order.steps.data(), *end = step + order.steps.size(); step != end; ++step, top += kLevel) {
+        run_tile<P, R>(p, step->k[0], step->k[1], order.resume, rows, columns, top);
+        for (int merges = step->merges; merges > 0; --merges) {
+            top -= kLevel;
+            for (int r = 0; r < R; ++r) {
+                char* at = top + r * P::kValueBytes;
+                P::store(at, p.settle(p.add(P::load(at), P::load(at + kLevel)), 1));
+            }
+        }
+    }
+}
+
+// One chunk for R rows and one unit of columns. `partial` receives the sums, or holds those that the chunk resumes.
+template <typename P, int R>
+void tile(const P& p, const ChunkOrder& order, const char* rows, const char* columns, char* stack, char* partial) {
+    constexpr int64_t kBytes = R * P::kValueBytes;
+    if (order.resume) std::memcpy(stack, partial, kBytes);
+    if (order.steps[0].terms == 0)
+        runs_tile<P, R>(p, order, rows, columns, stack);
+    else
+        tree_tile<P, R>(p, order, rows, columns, stack);
+    std::memcpy(partial, stack, kBytes);
+}
+
+template <typename P>
+void run_chunk(const P& p, const GemmBlock& g, const ChunkOrder& order, const Layout<P>& layout, const char* rows,
+               const char* columns, char* stack, char* partial) {
+    for (int u = 0; u < layout.units; ++u) {
+        const char* panel = columns + int64_t{u} * order.length * P::kColumnBytes;
+        const char* group_of_rows = rows;
+        char* sums = partial + int64_t{u} * g.rows * P::kValueBytes;
+        for (int row = 0; row < g.rows;) {
+            const int group = group_rows(g.rows - row);
+            if (group == 4) tile<P, 4>(p, order, group_of_rows, panel, stack, sums);
+            if (group == 2) tile<P, 2>(p, order, group_of_rows, panel, stack, sums);
+            if (group == 1) tile<P, 1>(p, order, group_of_rows, panel, stack, sums);
+            group_of_rows += int64_t{group} * order.length * P::kRowBytes;
+            sums += int64_t{group} * P::kValueBytes;
+            row += group;
+        }
+    }
+}
+
+// Leaving the accumulator: fraction bits that the operand lacks are rounded away, ties to the even log.
+inline int32_t operand_code(const Conversion& c, int32_t log, int32_t sign) {
+    if (log == INT32_MIN) return c.zero_code;
+    int32_t rounded = log >> c.shift;
+    const int32_t rest = 2 * (log - rounded * (1 << c.shift)), whole = 1 << c.shift;
+    if (c.shift > 0 && (rest > whole || (rest == whole && (rounded & 1)))) ++rounded;
+    if (rounded > c.max_log) rounded = c.max_log;
+    if (rounded < -c.max_log) rounded = c.low_log;
+    return rounded == c.zero_log ? c.zero_code : 2 * rounded + sign;
+}
+
+template <typename P>
+void finish(const P& p, const GemmBlock& g, const Layout<P>& layout, const char* partial) {
+    int32_t logs[P::kUnit], signs[P::kUnit];
+    for (int u = 0; u < layout.units; ++u)
+        for (int row = 0; row < g.rows; ++row) {
+            p.finish(P::load(partial + (int64_t{u} * g.rows + row) * P::kValueBytes), logs, signs);
+            int32_t* out = g.out + int64_t{row} * g.out_stride + u * P::kUnit;
+            for (int i = 0; i < P::kUnit; ++i) out[i] = operand_code(*p.conversion, logs[i], signs[i]);
+        }
+}
+
+template <typename P>
+void run_block(const GemmBlock& g) {
+    const P p(*g.plan);
+    const Layout<P> layout(g);
+    char* at = g.workspace + (64 - reinterpret_cast<uintptr_t>(g.workspace) % 64) % 64;
+    auto take = [&](int64_t bytes) {
+        char* part = at;
+        at += bytes;
+        return part;
+    };
+    char* rows = take(layout.row_bytes);
+    char* columns = take(layout.column_bytes);
+    char* codes = take(layout.codes_bytes);
+    char* stack = take(layout.stack_bytes);
+    char* top = at;  // of the partial sums
+    const int64_t values = int64_t{g.rows} * layout.units;
+    for (const Chunk& chunk : g.schedule->chunks) {
+        if (g.wide_codes) {
+            pack_rows<P, int32_t>(p, g, chunk, rows);
+            pack_columns(p, g, chunk, layout, reinterpret_cast<int32_t*>(codes), columns);
+        } else {
+            pack_rows<P, int16_t>(p, g, chunk, rows);
+            pack_columns(p, g, chunk, layout, reinterpret_cast<int16_t*>(codes), columns);
+        }
+        if (chunk.order->resume) top -= layout.partial_bytes;
+        run_chunk(p, g, *chunk.order, layout, rows, columns, stack, top);
+        for (int merge = 0; merge < chunk.merges; ++merge) {
+            top -= layout.partial_bytes;
+            for (int64_t i = 0; i < values; ++i) {
+                char* sum = top + i * P::kValueBytes;
+                P::store(sum, p.settle(p.add(P::load(sum), P::load(sum + layout.partial_bytes)), 1));
+            }
+        }
+        top += layout.partial_bytes;
+    }
+    finish(p, g, layout, top - layout.partial_bytes);
+}
+
+}  // namespace
+
+}  // namespace SLIPSTICK_ISA
+}  // namespace slipstick

@@ -1,0 +1,103 @@
+// One instruction per function: what the kernels need of an instruction set. Included inside its namespace.
+#pragma once
+
+#include <cstdint>
+#include <cstring>
+
+#if defined(SLIPSTICK_ISA_avx2)
+#include <immintrin.h>
+#elif defined(SLIPSTICK_ISA_avx512)
+#if defined(SLIPSTICK_EMULATED)
+#include <simde/x86/avx512.h>
+#include <simde/x86/gfni.h>
+#else
+#include <immintrin.h>
+#endif
+#endif
+
+namespace slipstick {
+namespace SLIPSTICK_ISA {
+
+namespace {
+
+#if defined(SLIPSTICK_ISA_avx2)
+
+struct Int32 {
+    using V = __m256i;
+    static constexpr int kLanes = 8;
+    static V load(const void* p) { return _mm256_loadu_si256(static_cast<const V*>(p)); }
+    static void store(void* p, V x) { _mm256_storeu_si256(static_cast<V*>(p), x); }
+    static V all(int32_t x) { return _mm256_set1_epi32(x); }
+    static V add(V a, V b) { return _mm256_add_epi32(a, b); }
+    static V sub(V a, V b) { return _mm256_sub_epi32(a, b); }
+    static V min(V a, V b) { return _mm256_min_epi32(a, b); }
+    static V max(V a, V b) { return _mm256_max_epi32(a, b); }
+    static V bit_and(V a, V b) { return _mm256_and_si256(a, b); }
+    static V bit_or(V a, V b) { return _mm256_or_si256(a, b); }
+    static V bit_xor(V a, V b) { return _mm256_xor_si256(a, b); }
+    static V and_not(V a, V b) { return _mm256_andnot_si256(b, a); }  // a & ~b
+    static V gather(const int32_t* table, V i) { return _mm256_i32gather_epi32(table, i, 4); }
+    // a > b ? x : y
+    static V where_greater(V a, V b, V x, V y) { return _mm256_blendv_epi8(y, x, _mm256_cmpgt_epi32(a, b)); }
+};
+
+#elif defined(SLIPSTICK_ISA_avx512)
+
+struct Int32 {
+    using V = __m512i;
+    static constexpr int kLanes = 16;
+    static V load(const void* p) { return _mm512_loadu_si512(p); }
+    static void store(void* p, V x) { _mm512_storeu_si512(p, x); }
+    static V all(int32_t x) { return _mm512_set1_epi32(x); }
+    static V add(V a, V b) { return _mm512_add_epi32(a, b); }
+    static V sub(V a, V b) { return _mm512_sub_epi32(a, b); }
+    static V min(V a, V b) { return _mm512_min_epi32(a, b); }
+    static V max(V a, V b) { return _mm512_max_epi32(a, b); }
+    static V bit_and(V a, V b) { return _mm512_and_si512(a, b); }
+    static V bit_or(V a, V b) { return _mm512_or_si512(a, b); }
+    static V bit_xor(V a, V b) { return _mm512_xor_si512(a, b); }
+    static V and_not(V a, V b) { return _mm512_andnot_si512(b, a); }  // a & ~b
+    // a > b ? x : y
+    static V where_greater(V a, V b, V x, V y) { return _mm512_mask_mov_epi32(y, _mm512_cmpgt_epi32_mask(a, b), x); }
+#if defined(SLIPSTICK_EMULATED)
+    static V gather(const int32_t* table, V i) {
+        int32_t index[16], value[16];
+        std::memcpy(index, &i, sizeof index);
+        for (int lane = 0; lane < 16; ++lane) value[lane] = table[index[lane]];
+        return load(value);
+    }
+#else
+    static V gather(const int32_t* table, V i) { return _mm512_i32gather_epi32(i, table, 4); }
+#endif
+};
+
+#else
+
+struct Int32 {
+    using V = int32_t;
+    static constexpr int kLanes = 1;
+    static V load(const void* p) {
+        V x;
+        std::memcpy(&x, p, sizeof x);
+        return x;
+    }
+    static void store(void* p, V x) { std::memcpy(p, &x, sizeof x); }
+    static V all(int32_t x) { return x; }
+    static V add(V a, V b) { return a + b; }
+    static V sub(V a, V b) { return a - b; }
+    static V min(V a, V b) { return a < b ? a : b; }
+    static V max(V a, V b) { return a > b ? a : b; }
+    static V bit_and(V a, V b) { return a & b; }
+    static V bit_or(V a, V b) { return a | b; }
+    static V bit_xor(V a, V b) { return a ^ b; }
+    static V and_not(V a, V b) { return a & ~b; }
+    static V gather(const int32_t* table, V i) { return table[i]; }
+    static V where_greater(V a, V b, V x, V y) { return a > b ? x : y; }
+};
+
+#endif
+
+}  // namespace
+
+}  // namespace SLIPSTICK_ISA
+}  // namespace slipstick

@@ -1,0 +1,112 @@
+"""One self-contained HTML page: no script, no font, no picture from anywhere else."""
+
+import base64
+from collections.abc import Sequence
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, StrictUndefined
+
+from slipstick.errors import SpecificationError
+from slipstick.report.figures import accuracy_curves, loss_curves, run_colours
+from slipstick.report.runs import RunRecord, compare_runs, standard_error
+from slipstick.report.text import accuracy_text, points_text, seconds_text, slowdown_text
+from slipstick.train.atomic_files import write_text
+from slipstick.train.experiment_files import experiment_toml
+
+_TEMPLATE = "report.html.jinja"
+
+
+def write_report(runs: Sequence[RunRecord], path: Path) -> Path:
+    """Write the comparison of ``runs`` to ``path``; returns its absolute path."""
+    text = render_report(runs)
+    try:
+        write_text(path, text)
+    except OSError as error:
+        raise SpecificationError(f"{path}: cannot be written: {error.strerror}") from None
+    return path.resolve()
+
+
+def render_report(runs: Sequence[RunRecord]) -> str:
+    """The page. ``runs``: at least one, of the same experiment."""
+    source = files("slipstick.report").joinpath(_TEMPLATE).read_text(encoding="utf-8")
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    figures = [accuracy_curves(runs), loss_curves(runs)]
+    first = runs[0]
+    return environment.from_string(source).render(
+        experiment=first.experiment,
+        environment=first.environment,
+        facts=_facts(runs),
+        uncertainty=_uncertainty(runs),
+        toml=experiment_toml(first.experiment),
+        rows=_rows(runs),
+        operators=_operators(runs),
+        figures=[
+            {"title": f.title, "text": f.description, "data": base64.b64encode(f.svg.encode()).decode()}
+            for f in figures
+        ],
+    )
+
+
+def _facts(runs: Sequence[RunRecord]) -> list[tuple[str, str]]:
+    """What the runs share, in a reader's words."""
+    experiment = runs[0].experiment
+    optimizer, schedule = experiment.optimizer, experiment.schedule
+    facts = [
+        ("data", experiment.data),
+        ("network", experiment.model.name),
+        ("optimiser", f"{optimizer.name}, learning rate {optimizer.lr:g} ({schedule.kind})"),
+        ("budget", f"{experiment.epochs} epochs, batch {experiment.batch}"),
+        ("seed", str(experiment.seed)),
+    ]
+    if result := next((run.result for run in runs if run.result), None):
+        facts.insert(1, ("images", f"{result.training_images:,} to train, {result.test_images:,} to test"))
+        facts[2] = ("network", f"{experiment.model.name}, {result.parameters:,} parameters")
+    return facts
+
+
+def _uncertainty(runs: Sequence[RunRecord]) -> str | None:
+    """The largest standard error of the accuracies, in points."""
+    errors = [
+        standard_error(run.accuracy, run.result.test_images)
+        for run in runs
+        if run.accuracy is not None and run.result is not None
+    ]
+    return f"{100 * max(errors):.1f}" if errors else None
+
+
+def _rows(runs: Sequence[RunRecord]) -> list[dict[str, Any]]:
+    best = max((run.accuracy or 0.0 for run in runs), default=0.0)
+    rows = []
+    for compared, colour in zip(compare_runs(runs), run_colours(runs), strict=True):
+        run = compared.run
+        rows.append(
+            {
+                "label": run.label,
+                "colour": colour,
+                "bits": run.width,
+                "status": run.status,
+                "message": run.result.message if run.result else "",
+                "accuracy": accuracy_text(run.accuracy),
+                "share": 100 * (run.accuracy or 0.0) / best if best else 0.0,
+                "points": points_text(compared.points),
+                "loss": f"{run.result.test_loss:.3f}" if run.result and run.result.test_loss is not None else "–",
+                "step": seconds_text(run.step_seconds),
+                "slowdown": slowdown_text(compared.slowdown),
+                "audit": run.audit_totals,
+            }
+        )
+    return rows
+
+
+def _operators(runs: Sequence[RunRecord]) -> list[dict[str, Any]]:
+    """Each run's operators with how they were executed, the most frequent first."""
+    listed = []
+    for run in runs:
+        if run.audit is None:
+            continue
+        entries = [(name, how, count) for name, counts in run.audit.items() for how, count in counts.items()]
+        entries.sort(key=lambda entry: (-entry[2], entry[0]))
+        listed.append({"label": run.label, "entries": entries})
+    return listed

@@ -86,5 +86,6 @@ $(VENV)/.requirements: requirements-dev.txt | machine
 	@touch $@
 
 $(VENV)/.package: $(VENV)/.requirements pyproject.toml CMakeLists.txt README.md LICENSE $(SOURCES) | machine
-	@$(call say,compiling and installing Slipstick: one to three minutes); $(PIP) install '.[train]'; echo "    done in $(elapsed)"
+	@$(call say,compiling and installing Slipstick: one to three minutes); \
+	$(PIP) install '.[train]' | grep --line-buffered -v '^Requirement already satisfied'; echo "    done in $(elapsed)"
 	@touch $@

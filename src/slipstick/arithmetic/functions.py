@@ -54,7 +54,9 @@ _FUNCTIONS: dict[str, _Function] = {
     ),
     "log1p": _Function(np.sign, _log2_of(np.log1p), mpmath.log1p),
     "tanh": _Function(np.sign, _log2_of(np.tanh), mpmath.tanh),
-    "sigmoid": _Function(_positive, lambda x, log2_x: -np.logaddexp2(0.0, -x * LOG2_E), lambda x: 1 / (1 + mpmath.exp(-x))),
+    "sigmoid": _Function(
+        _positive, lambda x, log2_x: -np.logaddexp2(0.0, -x * LOG2_E), lambda x: 1 / (1 + mpmath.exp(-x))
+    ),
 }
 _AT_ZERO = {"exp": 1.0, "exp2": 1.0, "log": -np.inf, "log2": -np.inf, "sigmoid": 0.5}
 
@@ -92,7 +94,7 @@ def _sampled(f: _Function, log: NDArray[np.int64], negative: NDArray[np.bool_], 
         sign = f.sign(x)
         real = f.log2(x, log2_x) * scale
     undefined = np.isnan(sign) | np.isnan(real)
-    real = np.where(undefined, 0.0, np.clip(real, -2.0**30, 2.0**30))
+    real = np.where(undefined, 0.0, np.clip(real, -(2.0**30), 2.0**30))
     nearest = np.floor(real + 0.5).astype(np.int64)
     near_tie = np.abs(np.abs(real - np.floor(real)) - 0.5) < _TIE_GUARD
     in_range = np.abs(real) <= format.max_log + 1
@@ -111,12 +113,10 @@ def _nearest_log(f: _Function, log: int, negative: bool, frac_bits: int) -> int:
         return int(mpmath.floor(mpmath.log(value, 2) * (1 << frac_bits) + mpmath.mpf("0.5")))
 
 
-def _power(
-    log: NDArray[np.int64], negative: NDArray[np.bool_], exponent: float, format: LNS
-) -> NDArray[np.int32]:
+def _power(log: NDArray[np.int64], negative: NDArray[np.bool_], exponent: float, format: LNS) -> NDArray[np.int32]:
     """x^p: the log times p, nearest, ties to even; exact for integer p."""
     whole = float(exponent).is_integer()
-    scaled = np.clip(log * float(exponent), -2.0**30, 2.0**30)
+    scaled = np.clip(log * float(exponent), -(2.0**30), 2.0**30)
     codes = _codes(np.rint(scaled).astype(np.int64), negative & (whole and int(exponent) % 2 == 1), format)
     if not whole:
         codes = np.where(negative, UNDEFINED, codes)

@@ -27,11 +27,11 @@ def gaussian_logarithm(sign: int, d: NDArray[np.int64], frac_bits: int) -> NDArr
     """Nearest integers to 2^F log2(1 + sign 2^(-d/2^F)); d > 0 where sign is -1."""
     scale = float(1 << frac_bits)
     real = scale / np.log(2.0) * np.log1p(sign * np.exp2(-d / scale))
-    nearest = np.floor(real + 0.5)
+    nearest: NDArray[np.int32] = np.floor(real + 0.5).astype(np.int32)
     close = np.abs(np.abs(real - np.floor(real)) - 0.5) < _TIE_GUARD
     for i in np.flatnonzero(close):
         nearest[i] = _exact(sign, int(d[i]), frac_bits)
-    return nearest.astype(np.int32)
+    return nearest
 
 
 @lru_cache(maxsize=32)
@@ -43,9 +43,7 @@ def exact_tables(frac_bits: int) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
     return trim_tables(plus, minus)
 
 
-def trim_tables(
-    plus: NDArray[np.int32], minus: NDArray[np.int32]
-) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+def trim_tables(plus: NDArray[np.int32], minus: NDArray[np.int32]) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
     """Cut both tables after n, the first d from which both are 0; both must end in a 0."""
     live = np.flatnonzero((plus != 0) | (minus != 0))
     n = int(live[-1]) + 1 if live.size else 0

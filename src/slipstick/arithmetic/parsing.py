@@ -1,7 +1,8 @@
 """Arithmetics from plain data (TOML, JSON) and from one line of text."""
 
 import re
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 from slipstick.arithmetic.adders import Adder, BitShift, Exact, Table
 from slipstick.arithmetic.log_arithmetic import LogArithmetic
@@ -12,6 +13,7 @@ from slipstick.errors import SpecificationError
 from slipstick.formats import LNS
 
 Arithmetic = LogArithmetic | RoundedArithmetic
+Built = TypeVar("Built")
 
 _FORMAT = re.compile(r"LNS\(\s*(-?\d+)\s*,\s*(-?\d+)\s*(?:,\s*([a-z]+)\s*)?\)")
 _ORDER = re.compile(r"(Sequential|Tree|Blocked)(?:\((\d*)\))?", re.IGNORECASE)
@@ -108,14 +110,14 @@ def _adder(data: dict[str, Any]) -> Adder:
     return _build("add", _kind("add", kinds, data), fields)
 
 
-def _kind(what: str, kinds: dict[str, Any], data: Any) -> Any:
+def _kind(what: str, kinds: dict[str, type[Built]], data: Any) -> type[Built]:
     kind = data.get("kind") if isinstance(data, dict) else data
     if kind not in kinds:
         raise SpecificationError(f"{what} kind={kind!r}: choose one of {', '.join(kinds)}")
     return kinds[kind]
 
 
-def _build(what: str, make: Any, fields: Any) -> Any:
+def _build(what: str, make: Callable[..., Built], fields: Any) -> Built:
     try:
         return make(**fields)
     except (KeyError, TypeError) as error:

@@ -38,9 +38,7 @@ def _shipped(name: str, format: LNS) -> Adder:
 
 def piecewise_linear(data: dict[str, Any]) -> PiecewiseLinear:
     """A PiecewiseLinear adder from the JSON form of a design."""
-    return PiecewiseLinear(
-        int(data["frac_bits"]), Segments.from_dict(data["plus"]), Segments.from_dict(data["minus"])
-    )
+    return PiecewiseLinear(int(data["frac_bits"]), Segments.from_dict(data["plus"]), Segments.from_dict(data["minus"]))
 
 
 @lru_cache(maxsize=2)

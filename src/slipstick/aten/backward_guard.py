@@ -42,8 +42,11 @@ class BackwardGuard(TorchFunctionMode):
     def _hook(self, tensor: torch.Tensor) -> None:
         with torch._C.DisableTorchFunction():
             node = tensor.grad_fn
-            if node is not None and "slipstick" not in node.metadata:
-                node.metadata["slipstick"] = True
+            if node is None:
+                return
+            metadata: Any = node.metadata
+            if self._check not in metadata:
+                metadata[self._check] = True
                 node.register_prehook(self._check)
 
 

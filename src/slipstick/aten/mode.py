@@ -43,7 +43,7 @@ class use(TorchDispatchMode):  # noqa: N801 (a context manager reads as a verb)
     """
 
     def __init__(self, arithmetic: Arithmetic, update: Arithmetic | None = None, audit: bool = False) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         if not isinstance(arithmetic, LogArithmetic | RoundedArithmetic):
             raise SpecificationError(f"use({arithmetic!r}): must be a LogArithmetic or a RoundedArithmetic")
         self.arithmetic = arithmetic
@@ -111,15 +111,15 @@ class use(TorchDispatchMode):  # noqa: N801 (a context manager reads as a verb)
         for outer in _active_runs():
             outer._suspended += 1
         self._phase.watch_optimizers()
-        self._guard.__enter__()
-        super().__enter__()
+        self._guard.__enter__()  # type: ignore[no-untyped-call]
+        super().__enter__()  # type: ignore[no-untyped-call]
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        super().__exit__(kind, error, trace)
-        self._guard.__exit__(kind, error, trace)
+        super().__exit__(kind, error, trace)  # type: ignore[no-untyped-call]
+        self._guard.__exit__(kind, error, trace)  # type: ignore[no-untyped-call]
         self._phase.unwatch_optimizers()
         for outer in _active_runs():
             outer._suspended -= 1

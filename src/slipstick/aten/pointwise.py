@@ -297,6 +297,6 @@ def where(run, condition, a, b):
 def div_mode(run, a, b, rounding_mode=None, out=None):
     if rounding_mode is not None:
         raise UnsupportedOperation(
-            f"{run.operator}: rounding_mode={rounding_mode!r} has no definition in {run.arithmetic}; divide in ss.exact()"
+            f"{run.operator}: rounding_mode={rounding_mode!r} is not defined in {run.arithmetic}; divide in ss.exact()"
         )
     return run.chain(_div, a, b, out=out)

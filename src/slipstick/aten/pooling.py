@@ -4,6 +4,7 @@ Where windows overlap, gradients add in ascending source index, sequentially.
 """
 # mypy: disable-error-code="no-untyped-def,no-untyped-call"
 
+import itertools
 import math
 
 import torch
@@ -85,9 +86,7 @@ def avg_pool2d(
 
 
 @defined(aten.avg_pool2d_backward.default)
-def avg_pool2d_backward(
-    run, gradient, x, kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override
-):
+def avg_pool2d_backward(run, gradient, x, kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override):
     geometry = _average_geometry(x, kernel_size, stride, padding, ceil_mode)
     factors = _average_factors(x, geometry, count_include_pad, divisor_override)
     shape, kernel, stride, padding = geometry
@@ -130,7 +129,7 @@ def adaptive_avg_pool2d_backward(run, gradient, x):
 
 def _spread(run, gradient, spans, shape):
     """Give each output's number to every input in its window; inputs in several windows sum them in source order."""
-    if all(b <= c for axis in spans for (_, b), (c, _) in zip(axis, axis[1:], strict=False)):
+    if all(b <= c for axis in spans for (_, b), (c, _) in itertools.pairwise(axis)):
         result = gradient.new_zeros(shape)
         rows, columns = (_owner(axis, size) for axis, size in zip(spans, shape[-2:], strict=True))
         (r, from_r), (c, from_c) = rows, columns
@@ -165,4 +164,3 @@ def max_pool2d_with_indices_backward(run, gradient, x, kernel_size, stride, padd
         result = gradient.new_zeros(*x.shape[:-2], size)
         return result.scatter_(-1, index, run.snap(flat)).reshape(x.shape)
     return scatter_sum(run, flat, index, size).reshape(x.shape)
-

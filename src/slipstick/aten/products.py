@@ -107,4 +107,3 @@ def linear(run, x, w, bias=None):
     if bias is not None:
         y = run.chain(_add, y, bias, out=y)
     return y.reshape(*x.shape[:-1], w.shape[0])
-

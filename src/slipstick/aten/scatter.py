@@ -20,7 +20,7 @@ def scatter_sum(run, values, index, size):
     keys = index.reshape(rows, -1) + size * torch.arange(rows)[:, None]
     order = torch.argsort(keys.reshape(-1), stable=True)
     sorted_keys = keys.reshape(-1)[order]
-    occupied, counts = torch.unique_consecutive(sorted_keys, return_counts=True)
+    _, counts = torch.unique_consecutive(sorted_keys, return_counts=True)
     first = torch.cumsum(counts, 0) - counts
     rank = torch.arange(len(order)) - first.repeat_interleave(counts)
     most = int(counts.max()) if len(counts) else 0

@@ -1,12 +1,16 @@
 """The commands. Each is a few lines around the Python API."""
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 
 import slipstick
+
+if TYPE_CHECKING:
+    from slipstick.report import RunRecord
 
 app = typer.Typer(
     help="Train PyTorch programs in the arithmetic of hardware that does not exist yet, bit for bit.",
@@ -45,14 +49,14 @@ def train(
     out: Out = None,
 ) -> None:
     """Train one network in one arithmetic."""
-    from slipstick.report import read_run, runs_table
+    from slipstick.report import read_run
     from slipstick.train import load_experiment, run_folder
     from slipstick.train import train as run
 
     chosen = load_experiment(experiment, overrides, out)
     result = run(chosen, resume=resume, overwrite=overwrite)
     folder = run_folder(chosen)
-    _print_table(runs_table([read_run(folder)]))
+    _print_runs([read_run(folder)])
     print(f"run folder: {folder}")
     if result.status == "diverged":
         raise _diverged(result.message)
@@ -70,14 +74,14 @@ def compare(
     out: Out = None,
 ) -> None:
     """Train one network in several arithmetics: same weights, same batches, same budget. Table and HTML report."""
-    from slipstick.report import read_run, runs_table, write_report
+    from slipstick.report import read_run, write_report
     from slipstick.train import compare as run
     from slipstick.train import comparison_folder, load_comparison, run_folder
 
     chosen = load_comparison(experiment, overrides, arithmetic, out)
     run(chosen, resume=resume, overwrite=overwrite)
     runs = [read_run(run_folder(one)) for one in chosen.runs]
-    _print_table(runs_table(runs))
+    _print_runs(runs)
     print(f"report: {write_report(runs, comparison_folder(chosen) / 'report.html')}")
 
 
@@ -86,10 +90,10 @@ def report(
     folder: Annotated[Path, typer.Argument(help="A run folder, or a folder of runs of one experiment.")],
 ) -> None:
     """Write the table and the HTML report of runs again, also of unfinished ones."""
-    from slipstick.report import read_runs, runs_table, write_report
+    from slipstick.report import read_runs, write_report
 
     runs = read_runs(folder)
-    _print_table(runs_table(runs))
+    _print_runs(runs)
     print(f"report: {write_report(runs, folder / 'report.html')}")
 
 
@@ -98,14 +102,20 @@ def doctor() -> None:
     """What this installation runs on: versions, threads, instruction sets, kernels."""
     from slipstick.cli.doctor import environment_table, kernels_table
 
-    _print_table(environment_table())
-    _print_table(kernels_table())
+    console = Console()
+    console.print(environment_table())
+    console.print(kernels_table())
 
 
-def _print_table(table: object) -> None:
-    Console().print(table)
+def _print_runs(runs: "Sequence[RunRecord]") -> None:
+    from slipstick.report import operators_table, runs_table
+
+    console = Console()
+    console.print(runs_table(runs))
+    if any(run.audit for run in runs):
+        console.print(operators_table(runs))
 
 
 def _diverged(message: str) -> typer.Exit:
-    Console(stderr=True).print(f"slipstick: {message}", highlight=False, soft_wrap=True)
+    Console(stderr=True).print(f"slipstick: {message}", highlight=False, soft_wrap=True, markup=False)
     return typer.Exit(1)

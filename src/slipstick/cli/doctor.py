@@ -1,5 +1,6 @@
 """What ``slipstick doctor`` shows."""
 
+from rich import box
 from rich.table import Table
 
 from slipstick.arithmetic import LogArithmetic
@@ -13,7 +14,7 @@ _FORMATS = (LNS(5, 3), LNS(5, 4), LNS(5, 5), LNS(5, 6), LNS(5, 7), LNS(5, 8), LN
 
 def environment_table() -> Table:
     """Versions, machine, threads, instruction sets."""
-    table = Table(title="installation", show_header=False, title_style="bold")
+    table = Table(title="installation", show_header=False, title_style="bold", box=box.SIMPLE)
     for key, value in environment().items():
         if key == "isa":
             table.add_row("instruction set in use", str(value or "none: the kernels are not built"))
@@ -24,13 +25,17 @@ def environment_table() -> Table:
 
 
 def kernels_table() -> Table:
-    """The fast path of every shipped adder on common formats; a dot where an adder has no such format."""
-    table = Table(title="matrix multiplication kernels", title_style="bold", header_style="bold")
-    table.add_column("adder")
-    for format in _FORMATS:
-        table.add_column(str(format))
+    """The path that matrix multiplication takes for every shipped adder, and on which formats."""
+    table = Table(title="matrix multiplication", title_style="bold", header_style="bold", box=box.SIMPLE_HEAD)
+    for column in ("adder", "path", "formats"):
+        table.add_column(column, overflow="fold")
     for name in NAMES:
-        table.add_row(name, *(_plan(name, format) for format in _FORMATS))
+        formats: dict[str, list[str]] = {}
+        for format in _FORMATS:
+            if path := _path(name, format):
+                formats.setdefault(path, []).append(str(format))
+        for path, listed in formats.items():
+            table.add_row(name, path, " ".join(listed))
     return table
 
 
@@ -42,11 +47,12 @@ def _available_isas() -> str:
     return ", ".join(native.available_isas())
 
 
-def _plan(adder: str, format: LNS) -> str:
+def _path(adder: str, format: LNS) -> str | None:
+    """None where the adder has no table for the format."""
     try:
         arithmetic = LogArithmetic(format, add=adder)
     except (SpecificationError, FileNotFoundError):
-        return "·"
+        return None
     try:
         from slipstick.kernels import native
         from slipstick.kernels.spec import kernel_spec

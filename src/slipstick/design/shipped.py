@@ -7,6 +7,15 @@ make an adder that trains:
 * no drift: a bias of a fraction of an LSB per addition compounds along a sum, so the mean error is brought to zero;
 * symmetric swamping: D+ and D- end at one distance, so an update too small to raise a weight is too small to lower it;
 * constant on the index classes of a fast kernel, where there is one for the width.
+
+What that costs in RMS, in LSBs of D+ / D-, one condition after the other, from the unconstrained optimum of 16 segments:
+                     F = 5            F = 6
+    unconstrained    .2534 / .2940    .3006 / .4335
+    exact            .2534 / .3000    .3006 / .4571
+    classes          .2563 / .3002    .3011 / .4572
+    no drift         .2583 / .3003    .3034 / .4594
+The published tables of Hamad et al. 2025 have .407 / .426 and .408 / .567, but keep +-1 far beyond the distance where
+correct rounding gives 0 (255 for 211 at F = 5); no condition here asks for that.
 """
 
 from collections.abc import Iterable, Iterator

@@ -162,7 +162,8 @@ class LNS:
     def _check_carrier(self) -> None:
         if not self.fits_float32:
             raise SpecificationError(
-                f"{self}: float32 holds formats up to int_bits={_CARRIER_INT_BITS}; wider ones serve as accumulators only"
+                f"{self}: float32 holds formats up to int_bits={_CARRIER_INT_BITS}; "
+                "wider ones serve as accumulators only"
             )
 
 

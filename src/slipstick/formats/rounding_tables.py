@@ -39,7 +39,8 @@ class EncodeTable:
         """Unclamped logs L of magnitude bits (sign bit cleared); meaningless for zero and NaN."""
         bias = (1 << (7 if self.mantissa_bits == FLOAT_MANTISSA_BITS else 10)) - 1
         bucket = (bits >> self.bucket_shift) & (len(self.offsets) - 1)
-        return ((bits + self.offsets[bucket]) >> (self.mantissa_bits - self.frac_bits)) - (bias << self.frac_bits)
+        rounded: NDArray[np.int64] = (bits + self.offsets[bucket]) >> (self.mantissa_bits - self.frac_bits)
+        return rounded - (bias << self.frac_bits)
 
 
 @lru_cache(maxsize=32)

@@ -20,14 +20,16 @@ import numpy as np
 import torch
 
 from slipstick.arithmetic.functions import function_table
-from slipstick.errors import NonFiniteError, SpecificationError, UnsupportedOperation
+from slipstick.errors import NonFiniteError, UnsupportedOperation
 from slipstick.formats import LNS
 from slipstick.kernels import native
 from slipstick.kernels.spec import KernelSpec
 
 _OPS = (
-    "add sub mul div max min neg abs sqrt rsqrt reciprocal lookup select gt ge lt le eq ne is_zero"
-).split()
+    *("add", "sub", "mul", "div", "max", "min"),
+    *("neg", "abs", "sqrt", "rsqrt", "reciprocal", "lookup", "select"),
+    *("gt", "ge", "lt", "le", "eq", "ne", "is_zero"),
+)
 _OPCODE = {name: code for code, name in enumerate(_OPS)}
 _MASKS = frozenset({"gt", "ge", "lt", "le", "eq", "ne", "is_zero"})
 

@@ -41,3 +41,17 @@ def chain(
     tables: Sequence[int],
     threads: int,
 ) -> int: ...
+def contract(
+    arithmetic: Arithmetic,
+    a: Sequence[int],
+    b: Sequence[int],
+    out: int,
+    batch: Sequence[int],
+    rows: Sequence[int],
+    columns: Sequence[int],
+    terms: Sequence[int],
+    start: int,
+    threads: int,
+    generic: bool = False,
+) -> bool: ...
+def plan_name(arithmetic: Arithmetic, terms: int = 512) -> str: ...

@@ -2,6 +2,15 @@
 
 from slipstick.report.html import render_report, write_report
 from slipstick.report.runs import RunRecord, compare_runs, read_run, read_runs
-from slipstick.report.tables import runs_table
+from slipstick.report.tables import operators_table, runs_table
 
-__all__ = ["RunRecord", "compare_runs", "read_run", "read_runs", "render_report", "runs_table", "write_report"]
+__all__ = [
+    "RunRecord",
+    "compare_runs",
+    "operators_table",
+    "read_run",
+    "read_runs",
+    "render_report",
+    "runs_table",
+    "write_report",
+]

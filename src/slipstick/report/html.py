@@ -11,7 +11,7 @@ from jinja2 import Environment, StrictUndefined
 from slipstick.errors import SpecificationError
 from slipstick.report.figures import accuracy_curves, loss_curves, run_colours
 from slipstick.report.runs import RunRecord, compare_runs, standard_error
-from slipstick.report.text import accuracy_text, points_text, seconds_text, slowdown_text
+from slipstick.report.text import accuracy_text, loss_text, points_text, seconds_text, slowdown_text
 from slipstick.train.atomic_files import write_text
 from slipstick.train.experiment_files import experiment_toml
 
@@ -91,7 +91,7 @@ def _rows(runs: Sequence[RunRecord]) -> list[dict[str, Any]]:
                 "accuracy": accuracy_text(run.accuracy),
                 "share": 100 * (run.accuracy or 0.0) / best if best else 0.0,
                 "points": points_text(compared.points),
-                "loss": f"{run.result.test_loss:.3f}" if run.result and run.result.test_loss is not None else "–",
+                "loss": loss_text(run.result.test_loss if run.result else None),
                 "step": seconds_text(run.step_seconds),
                 "slowdown": slowdown_text(compared.slowdown),
                 "audit": run.audit_totals,

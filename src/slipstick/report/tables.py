@@ -1,41 +1,52 @@
-"""Tables for the terminal."""
+"""Tables for the terminal, at most 80 columns wide for the names of usual arithmetics."""
 
 from collections.abc import Sequence
 
+from rich import box
 from rich.table import Table
 from rich.text import Text
 
 from slipstick.report.figures import run_colours
 from slipstick.report.runs import RunRecord, compare_runs
-from slipstick.report.text import accuracy_text, points_text, seconds_text, slowdown_text
+from slipstick.report.text import accuracy_text, loss_text, points_text, seconds_text, slowdown_text
 
 
 def runs_table(runs: Sequence[RunRecord]) -> Table:
-    """Accuracy, loss, time and execution of every run."""
-    table = Table(title=runs[0].experiment.name, title_style="bold", header_style="bold")
+    """Accuracy, loss and time of every run."""
+    table = Table(title=runs[0].experiment.name, title_style="bold", header_style="bold", box=box.SIMPLE_HEAD)
     table.add_column("arithmetic", overflow="fold")
-    for name in ("bits", "test accuracy", "vs fp32", "test loss", "step", "time"):
-        table.add_column(name, justify="right")
-    table.add_column("operators in the first step")
-    for compared, colour in zip(compare_runs(runs), run_colours(runs), strict=True):
+    for name in ("bits", "accuracy", "points", "loss", "step", "time"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for compared, label in zip(compare_runs(runs), _labels(runs), strict=True):
         run = compared.run
-        label = Text("■ ", style=colour) + Text(run.label, style="default")
-        loss = run.result.test_loss if run.result else None
         table.add_row(
             label if run.status == "finished" else label + Text(f" ({run.status})", style="bold red"),
             str(run.width),
             accuracy_text(run.accuracy),
             points_text(compared.points),
-            "–" if loss is None else f"{loss:.3f}",
+            loss_text(run.result.test_loss if run.result else None),
             seconds_text(run.step_seconds),
             slowdown_text(compared.slowdown),
-            _audit_text(run),
         )
+    if len(runs) > 1:
+        table.caption = "points, time: against fp32"
     return table
 
 
-def _audit_text(run: RunRecord) -> str:
-    totals = run.audit_totals
-    if totals is None:
-        return "PyTorch's own"
-    return ", ".join(f"{count} {how}" for how, count in totals.items() if count)
+def operators_table(runs: Sequence[RunRecord]) -> Table:
+    """How the operators of the first training step were executed."""
+    table = Table(title="operators of the first step", title_style="bold", header_style="bold", box=box.SIMPLE_HEAD)
+    table.add_column("arithmetic", overflow="fold")
+    for name in ("defined", "decomposed", "exact", "outside"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for run, label in zip(runs, _labels(runs), strict=True):
+        if run.audit_totals is not None:
+            table.add_row(label, *(str(count) for count in run.audit_totals.values()))
+    return table
+
+
+def _labels(runs: Sequence[RunRecord]) -> list[Text]:
+    return [
+        Text("■ ", style=colour) + Text(run.label, style="default")
+        for run, colour in zip(runs, run_colours(runs), strict=True)
+    ]

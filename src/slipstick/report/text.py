@@ -15,16 +15,16 @@ def points_text(points: float | None) -> str:
 def seconds_text(seconds: float | None) -> str:
     if seconds is None:
         return _NONE
-    return (
-        f"{seconds:.2f} s"
-        if seconds >= 1
-        else f"{1000 * seconds:.0f} ms"
-        if seconds >= 0.01
-        else f"{1000 * seconds:.1f} ms"
-    )
+    if seconds >= 1:
+        return f"{seconds:.2f} s"
+    return f"{1000 * seconds:.0f} ms" if seconds >= 0.01 else f"{1000 * seconds:.1f} ms"
 
 
 def slowdown_text(ratio: float | None) -> str:
     if ratio is None:
         return _NONE
     return f"{ratio:.1f}x" if ratio < 100 else f"{ratio:.0f}x"
+
+
+def loss_text(loss: float | None) -> str:
+    return _NONE if loss is None else f"{loss:.3f}"

@@ -142,22 +142,21 @@ def _one_line(
         elif isinstance(table, list) and isinstance(part, int):
             path[-1] += f"[{part}]"
             table = table[part]
+    context = problem.get("ctx", {})
+    if problem["type"].startswith("union_tag"):
+        path.append(str(context["discriminator"]).strip("'"))
     key = ".".join(path)
-    if any(o.split("=")[0].strip() == key for o in overrides):
+    if any(override.split("=")[0].strip() == key for override in overrides):
         source = "--set"
-    others = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
     where = f"{source}: {key}" if key else source
-    if problem["type"] == "extra_forbidden":
-        return f"{where}: unknown key; {_known_keys(model, problem['loc'], path)}{others}"
-    if problem["type"] == "missing":
-        return f"{where}: this key is missing{others}"
-    if problem["type"] == "union_tag_not_found":
-        tag = problem["ctx"]["discriminator"]
-        return f"{where}.{str(tag).strip(chr(39))}: this key is missing{others}"
-    if problem["type"] == "union_tag_invalid":
-        context = problem["ctx"]
-        tag = str(context["discriminator"]).strip("'")
-        return f"{where}.{tag} = {context['tag']!r}: choose one of {context['expected_tags']}{others}"
+    others = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
+    match problem["type"]:
+        case "extra_forbidden":
+            return f"{where}: unknown key; {_known_keys(model, problem['loc'], path)}{others}"
+        case "missing" | "union_tag_not_found":
+            return f"{where}: this key is missing{others}"
+        case "union_tag_invalid":
+            return f"{where} = {context['tag']!r}: choose one of {context['expected_tags']}{others}"
     message = problem["msg"].removeprefix("Value error, ").replace("Input should be", "must be")
     shown = f" = {problem['input']!r}" if key and not isinstance(problem["input"], dict) else ""
     return f"{where}{shown}: {message}{others}"

@@ -146,7 +146,7 @@ class Run:
             logits = self.model(images)
             loss = F.cross_entropy(logits, labels)
             self.optimizer.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
+            loss.backward()
             self.optimizer.step()
         seconds = time.perf_counter() - start
         if first and run is not None:

@@ -1,0 +1,187 @@
+// Contractions: encode the operands, choose the kernel that is exact for them, compute blocks of outputs in parallel.
+#include "gemm.h"
+
+#include <nanobind/nanobind.h>
+#include <nanobind/stl/string.h>
+#include <nanobind/stl/vector.h>
+
+#include <stdexcept>
+
+#include "gemm_plan_build.h"
+#include "gemm_problem.h"
+#include "gemm_schedule_build.h"
+#include "isa.h"
+
+namespace nb = nanobind;
+
+namespace slipstick {
+
+namespace portable { extern const GemmKernels kGemm; }
+#if defined(SLIPSTICK_X86)
+namespace avx2 { extern const GemmKernels kGemm; }
+namespace avx512 { extern const GemmKernels kGemm; }
+#endif
+
+const GemmKernels& gemm_kernels() {
+#if defined(SLIPSTICK_X86)
+    if (current_isa() == Isa::avx512) return avx512::kGemm;
+    if (current_isa() == Isa::avx2) return avx2::kGemm;
+#endif
+    return portable::kGemm;
+}
+
+namespace {
+
+// Blocks are small enough that their packed panels and partial sums stay in the second-level cache.
+constexpr int64_t kBlockRows = 64, kBlockColumns = 256;
+constexpr int64_t kPanelBytes = 256 * 1024, kColumnPackedBytes = 4;
+
+const GemmPath& choose_path(const GemmPlan& plan, int64_t terms, bool generic) {
+    const GemmKernels& kernels = gemm_kernels();
+    if (!generic && terms <= plan.generic.unchecked_terms) {
+        if (const GemmPath* fast = kernels.fast(plan)) return *fast;
+    }
+    return terms <= plan.generic.unchecked_terms ? kernels.unchecked : kernels.checked;
+}
+
+// Reused by every block that a thread computes.
+char* workspace(size_t bytes) {
+    thread_local Buffer buffer;
+    thread_local size_t held = 0;
+    if (bytes > held) {
+        buffer.reset();
+        held = 0;
+        buffer = allocate(bytes);
+        held = bytes;
+    }
+    return buffer.get();
+}
+
+void decode_block(const Arithmetic& arithmetic, const GemmBlock& block, const int64_t* out_rows,
+                  const int64_t* out_columns, float* out) {
+    const bool together = out_columns[block.columns - 1] - out_columns[0] == block.columns - 1;
+    float numbers[kBlockColumns + kColumnAlign];
+    for (int row = 0; row < block.rows; ++row) {
+        const int32_t* codes = block.out + int64_t{row} * block.out_stride;
+        float* to = out + out_rows[row];
+        if (together) {
+            elementwise_kernels().decode32(arithmetic, codes, block.columns, to + out_columns[0]);
+            continue;
+        }
+        elementwise_kernels().decode32(arithmetic, codes, block.columns, numbers);
+        for (int j = 0; j < block.columns; ++j) to[out_columns[j]] = numbers[j];
+    }
+}
+
+// Rows are cheap to pad, columns are not: exchange the operands where that wastes fewer lanes.
+void exchange_if_better(Contraction& c) {
+    const int64_t rows = Dims(c.rows, 2).size(), columns = Dims(c.columns, 2).size();
+    auto cost = [](int64_t m, int64_t n) {
+        return static_cast<double>(m + (m < 4 ? 1 : 0)) * ((n + 31) / 32 * 32) / (m < 4 ? 0.7 : 1.0);
+    };
+    if (cost(columns, rows) >= 0.9 * cost(rows, columns)) return;
+    std::swap(c.a, c.b);
+    std::swap(c.a_start, c.b_start);
+    std::swap(c.rows, c.columns);
+    for (size_t i = 0; i + 2 < c.terms.size(); i += 3) std::swap(c.terms[i + 1], c.terms[i + 2]);
+    for (size_t i = 0; i + 3 < c.batch.size(); i += 4) std::swap(c.batch[i + 1], c.batch[i + 2]);
+}
+
+struct Blocking {
+    int64_t rows, columns;
+};
+
+Blocking choose_blocking(int64_t rows, int64_t columns, int64_t batches, int64_t chunk, int threads) {
+    int64_t block_columns = std::min(kBlockColumns, (columns + 31) / 32 * 32), block_rows = std::min(kBlockRows, rows);
+    while (block_columns > 64 && block_columns * chunk * kColumnPackedBytes > kPanelBytes) block_columns /= 2;
+    auto tasks = [&] {
+        return batches * ((rows + block_rows - 1) / block_rows) * ((columns + block_columns - 1) / block_columns);
+    };
+    while (threads > 1 && tasks() < 4 * threads) {
+        if (block_columns > 128)
+            block_columns = (block_columns / 2 + 31) / 32 * 32;
+        else if (block_rows > 16)
+            block_rows = (block_rows / 2 + 3) / 4 * 4;
+        else if (block_columns > 32)
+            block_columns = (block_columns / 2 + 31) / 32 * 32;
+        else
+            break;
+    }
+    return {block_rows, block_columns};
+}
+
+template <typename Code>
+bool contract_codes(const Contraction& c) {
+    const Arithmetic& arithmetic = *c.arithmetic;
+    Buffer a = allocate(sizeof(Code) * c.a.total), b = allocate(sizeof(Code) * c.b.total);
+    Code *a_codes = reinterpret_cast<Code*>(a.get()), *b_codes = reinterpret_cast<Code*>(b.get());
+    int32_t status = Encoder<Code>(arithmetic, c.a, a_codes).run(c.threads);
+    status |= Encoder<Code>(arithmetic, c.b, b_codes).run(c.threads);
+    if (status != kOk) return false;
+
+    const Dims batch(c.batch, 3), rows(c.rows, 2), columns(c.columns, 2), terms(c.terms, 2);
+    const Longs a_batch = batch.offsets(0), b_batch = batch.offsets(1), out_batch = batch.offsets(2);
+    const Longs a_rows = rows.offsets(0), out_rows = rows.offsets(1);
+    const Longs b_columns = columns.offsets(0), out_columns = columns.offsets(1);
+    const Longs a_terms = terms.offsets(0), b_terms = terms.offsets(1);
+    const auto schedule = make_schedule(arithmetic.order, terms.size());
+    const GemmPath& path = choose_path(*arithmetic.gemm_plan, terms.size(), c.generic);
+
+    const int64_t m = rows.size(), n = columns.size(), batches = batch.size();
+    const Blocking size = choose_blocking(m, n, batches, schedule->chunk_length, c.threads);
+    const int64_t row_blocks = (m + size.rows - 1) / size.rows, column_blocks = (n + size.columns - 1) / size.columns;
+    parallel_for(batches * row_blocks * column_blocks, c.threads, [&](int64_t task) {
+        const int64_t i = task / column_blocks % row_blocks, j = task % column_blocks;
+        const int64_t group = task / column_blocks / row_blocks;
+        const int64_t row = i * size.rows, column = j * size.columns;
+        GemmBlock block;
+        block.plan = arithmetic.gemm_plan.get();
+        block.schedule = schedule.get();
+        block.a = a_codes + c.a_start + a_batch[group];
+        block.b = b_codes + c.b_start + b_batch[group];
+        block.wide_codes = sizeof(Code) == 4;
+        block.a_rows = a_rows.data() + row;
+        block.a_terms = a_terms.data();
+        block.b_terms = b_terms.data();
+        block.b_columns = b_columns.data() + column;
+        block.rows = static_cast<int>(std::min(size.rows, m - row));
+        block.columns = static_cast<int>(std::min(size.columns, n - column));
+        block.out_stride = (block.columns + kColumnAlign - 1) / kColumnAlign * kColumnAlign;
+        const size_t out_bytes = sizeof(int32_t) * block.rows * block.out_stride;
+        char* memory = workspace(path.workspace_bytes(block) + out_bytes);
+        block.out = reinterpret_cast<int32_t*>(memory);
+        block.workspace = memory + out_bytes;
+        path.run(block);
+        decode_block(arithmetic, block, out_rows.data() + row, out_columns.data() + column, c.out + out_batch[group]);
+    });
+    return true;
+}
+
+// Returns false where an operand held a NaN.
+bool contract(const Arithmetic& arithmetic, const Longs& a, const Longs& b, int64_t out, const Longs& batch,
+              const Longs& rows, const Longs& columns, const Longs& terms, int64_t start, int threads, bool generic) {
+    nb::gil_scoped_release release;
+    Contraction c{&arithmetic, Operand(a), Operand(b), reinterpret_cast<float*>(out), batch, rows, columns, terms,
+                  0, start, threads, generic};
+    exchange_if_better(c);
+    return arithmetic.operand.width() <= 16 ? contract_codes<int16_t>(c) : contract_codes<int32_t>(c);
+}
+
+std::string plan_name(const Arithmetic& arithmetic, int64_t terms) {
+    return choose_path(*arithmetic.gemm_plan, terms, false).name;
+}
+
+}  // namespace
+
+std::shared_ptr<const GemmPlan> make_gemm_plan(const Arithmetic& arithmetic) {
+    return std::make_shared<GemmPlan>(arithmetic);
+}
+
+void bind_gemm(nb::module_& m) {
+    using namespace nb::literals;
+    m.def("contract", &contract, "arithmetic"_a, "a"_a, "b"_a, "out"_a, "batch"_a, "rows"_a, "columns"_a, "terms"_a,
+          "start"_a, "threads"_a, "generic"_a = false);
+    m.def("plan_name", &plan_name, "arithmetic"_a, "terms"_a = 512);
+}
+
+}  // namespace slipstick

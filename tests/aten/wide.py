@@ -28,13 +28,13 @@ def on_grid(x: torch.Tensor) -> torch.Tensor:
 
 def randn(*shape: int, seed: int = 0, low: float = 0.0) -> torch.Tensor:
     """Normal numbers on the grid, magnitudes of at least ``low``."""
-    x = torch.randn(*shape, generator=torch.Generator().manual_seed(seed + 17))
+    x = torch.randn(shape, generator=torch.Generator().manual_seed(seed + 17))
     return on_grid(x.sign() * x.abs().clamp(min=low)) if low else on_grid(x)
 
 
 def positive(*shape: int, seed: int = 0, low: float = 0.05) -> torch.Tensor:
     """Positive numbers on the grid, from ``low`` to about 3."""
-    return on_grid(torch.rand(*shape, generator=torch.Generator().manual_seed(seed + 71)) * 3 + low)
+    return on_grid(torch.rand(shape, generator=torch.Generator().manual_seed(seed + 71)) * 3 + low)
 
 
 def assert_on_grid(x: torch.Tensor, format: ss.LNS = FORMAT) -> None:

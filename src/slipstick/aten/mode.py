@@ -14,21 +14,17 @@ from torch.utils._python_dispatch import TorchDispatchMode, _get_current_dispatc
 from torch.utils._pytree import tree_any, tree_map
 
 from slipstick.arithmetic import Arithmetic, LogArithmetic, RoundedArithmetic
+from slipstick.aten import elementary
 from slipstick.aten.audit import Audit
 from slipstick.aten.backward_guard import BackwardGuard
 from slipstick.aten.registry import DEFINED, MOVES, SELECTIONS
 from slipstick.aten.rounded import run_rounded
 from slipstick.aten.update_phase import UpdatePhase
 from slipstick.errors import SpecificationError, UnsupportedOperation
-from slipstick.kernels.elementwise import Chain, chain
+from slipstick.kernels.elementwise import Chain
 from slipstick.kernels.spec import KernelSpec, check_narrowing, kernel_spec
 
 _SILENT_NAMESPACES = frozenset({"profiler"})
-
-
-@chain
-def _rounded_to_grid(x):  # type: ignore[no-untyped-def]
-    return x
 
 
 class use(TorchDispatchMode):  # noqa: N801 (a context manager reads as a verb)
@@ -100,7 +96,7 @@ class use(TorchDispatchMode):  # noqa: N801 (a context manager reads as a verb)
 
     def snap(self, x: torch.Tensor) -> torch.Tensor:
         """``x`` rounded to the grid of the arithmetic in force."""
-        rounded: torch.Tensor = _rounded_to_grid(self.spec, self.operator, x)
+        rounded: torch.Tensor = elementary.identity(self.spec, self.operator, x)
         return rounded
 
     def counts_steps(self, tensor: torch.Tensor) -> bool:

@@ -3,9 +3,9 @@
 
 import torch
 
+from slipstick.aten import elementary
 from slipstick.aten.registry import defined, existing, moves, selections
 from slipstick.errors import UnsupportedOperation
-from slipstick.kernels.elementwise import chain
 
 aten = torch.ops.aten
 prims = torch.ops.prims
@@ -49,11 +49,6 @@ selections(*existing(aten, _ORDERS))
 selections(aten.max.default, aten.max.dim, aten.min.default, aten.min.dim)
 
 
-@chain
-def _identity(x):
-    return x
-
-
 @defined(aten._to_copy.default)
 def to_copy(run, x, dtype=None, layout=None, device=None, pin_memory=None, non_blocking=False, memory_format=None):
     """Between float32 and float64 a number of the grid moves unchanged; an integer becomes a number of the grid."""
@@ -82,7 +77,7 @@ def sample_(run, x, *args, out, **kwargs):
     """PyTorch's samples, rounded to the grid."""
     name = run.operator.split(".")[1]
     getattr(out, name)(*args, **kwargs)
-    return run.chain(_identity, out, out=out)
+    return run.chain(elementary.identity, out, out=out)
 
 
 @defined(*existing(aten, "rand randn rand_like randn_like normal normal_functional uniform"))

@@ -5,6 +5,7 @@ import math
 
 import torch
 
+from slipstick.aten import elementary
 from slipstick.aten.reductions import sum_of, variance_of
 from slipstick.aten.registry import defined
 from slipstick.kernels.elementwise import chain
@@ -86,11 +87,6 @@ def native_batch_norm_without_stats(run, x, weight, bias, training, momentum, ep
 
 
 @chain
-def _mul(a, b):
-    return a * b
-
-
-@chain
 def _gradient_of_input(gradient, x, mean, inverse, weight, bias_gradient, weight_gradient, one_over_n):
     hat = (x - mean) * inverse
     centred = gradient - one_over_n * bias_gradient
@@ -120,5 +116,5 @@ def native_batch_norm_backward(
         sums = _channelwise(x, db), _channelwise(x, dw)
         dx = run.chain(_gradient_of_input, gradient, x, mean, inverse, scale, *sums, 1.0 / n)
     elif output_mask[0]:
-        dx = run.chain(_mul, gradient, run.chain(_mul, inverse, scale))
+        dx = run.chain(elementary.mul, gradient, run.chain(elementary.mul, inverse, scale))
     return dx, dw if output_mask[1] else None, db if output_mask[2] else None

@@ -5,6 +5,7 @@ from typing import Any
 
 import torch
 
+from slipstick.aten import elementary
 from slipstick.aten.registry import defined
 from slipstick.errors import UnsupportedOperation
 from slipstick.kernels.elementwise import Chain, chain
@@ -14,33 +15,13 @@ prims = torch.ops.prims
 
 
 @chain
-def _add(a, b):
-    return a + b
-
-
-@chain
 def _add_scaled(a, b, alpha):
     return a + alpha * b
 
 
 @chain
-def _sub(a, b):
-    return a - b
-
-
-@chain
 def _sub_scaled(a, b, alpha):
     return a - alpha * b
-
-
-@chain
-def _mul(a, b):
-    return a * b
-
-
-@chain
-def _div(a, b):
-    return a / b
 
 
 @defined(aten.add.Tensor, aten.add_.Tensor, aten.add.Scalar, aten.add_.Scalar, aten.add.out)
@@ -49,32 +30,32 @@ def add(run, a, b, alpha=1, out=None):
     if out is not None and run.counts_steps(out):
         return torch.ops.aten.add_.Tensor(out, b, alpha=alpha)
     if alpha == 1:
-        return run.chain(_add, a, b, out=out)
+        return run.chain(elementary.add, a, b, out=out)
     return run.chain(_add_scaled, a, b, alpha, out=out)
 
 
 @defined(aten.sub.Tensor, aten.sub_.Tensor, aten.sub.Scalar, aten.sub_.Scalar, aten.sub.out)
 def sub(run, a, b, alpha=1, out=None):
     if alpha == 1:
-        return run.chain(_sub, a, b, out=out)
+        return run.chain(elementary.sub, a, b, out=out)
     return run.chain(_sub_scaled, a, b, alpha, out=out)
 
 
 @defined(aten.rsub.Tensor, aten.rsub.Scalar)
 def rsub(run, a, b, alpha=1):
     if alpha == 1:
-        return run.chain(_sub, b, a)
+        return run.chain(elementary.sub, b, a)
     return run.chain(_sub_scaled, b, a, alpha)
 
 
 @defined(aten.mul.Tensor, aten.mul_.Tensor, aten.mul.Scalar, aten.mul_.Scalar, aten.mul.out)
 def mul(run, a, b, out=None):
-    return run.chain(_mul, a, b, out=out)
+    return run.chain(elementary.mul, a, b, out=out)
 
 
 @defined(aten.div.Tensor, aten.div_.Tensor, aten.div.Scalar, aten.div_.Scalar, aten.div.out)
 def div(run, a, b, out=None):
-    return run.chain(_div, a, b, out=out)
+    return run.chain(elementary.div, a, b, out=out)
 
 
 @chain
@@ -154,20 +135,13 @@ for _name in ("exp", "exp2", "expm1", "log", "log2", "log1p", "tanh", "sigmoid")
 
 _define_binary(chain(lambda a, b: a.maximum(b)), aten.maximum.default, aten.maximum.out, prims.maximum.default)
 _define_binary(chain(lambda a, b: a.minimum(b)), aten.minimum.default, aten.minimum.out, prims.minimum.default)
-for _name in ("add", "sub", "mul", "div"):
-    _define_binary({"add": _add, "sub": _sub, "mul": _mul, "div": _div}[_name], getattr(prims, _name).default)
-
-_COMPARISONS = {
-    "gt": chain(lambda a, b: a > b),
-    "ge": chain(lambda a, b: a >= b),
-    "lt": chain(lambda a, b: a < b),
-    "le": chain(lambda a, b: a <= b),
-    "eq": chain(lambda a, b: a.equals(b)),
-    "ne": chain(lambda a, b: a.differs(b)),
-}
-for _name, _chained in _COMPARISONS.items():
-    _packet = getattr(aten, _name)
-    _define_binary(_chained, _packet.Tensor, _packet.Scalar, getattr(prims, _name).default)
+for _name, _chained in (
+    ("add", elementary.add),
+    ("sub", elementary.sub),
+    ("mul", elementary.mul),
+    ("div", elementary.div),
+):
+    _define_binary(_chained, getattr(prims, _name).default)
 
 
 @defined(aten.pow.Tensor_Scalar, aten.pow_.Scalar)
@@ -299,4 +273,4 @@ def div_mode(run, a, b, rounding_mode=None, out=None):
         raise UnsupportedOperation(
             f"{run.operator}: rounding_mode={rounding_mode!r} is not defined in {run.arithmetic}; divide in ss.exact()"
         )
-    return run.chain(_div, a, b, out=out)
+    return run.chain(elementary.div, a, b, out=out)

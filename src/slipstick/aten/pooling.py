@@ -10,17 +10,12 @@ import math
 import torch
 import torch.nn.functional as F
 
+from slipstick.aten import elementary
 from slipstick.aten.registry import defined
 from slipstick.aten.scatter import scatter_sum
 from slipstick.kernels import products
-from slipstick.kernels.elementwise import chain
 
 aten = torch.ops.aten
-
-
-@chain
-def _mul(a, b):
-    return a * b
 
 
 def _pair(value):
@@ -82,7 +77,7 @@ def avg_pool2d(
     geometry = _average_geometry(x, kernel_size, stride, padding, ceil_mode)
     factors = _average_factors(x, geometry, count_include_pad, divisor_override)
     sums = _window_sums(run, x, *geometry)
-    return run.chain(_mul, sums, factors, out=sums)
+    return run.chain(elementary.mul, sums, factors, out=sums)
 
 
 @defined(aten.avg_pool2d_backward.default)
@@ -91,7 +86,7 @@ def avg_pool2d_backward(run, gradient, x, kernel_size, stride, padding, ceil_mod
     factors = _average_factors(x, geometry, count_include_pad, divisor_override)
     shape, kernel, stride, padding = geometry
     spans = [_windows(x.shape[a - 2], shape[a], kernel[a], stride[a], padding[a])[0] for a in (0, 1)]
-    return _spread(run, run.chain(_mul, gradient, factors), spans, x.shape)
+    return _spread(run, run.chain(elementary.mul, gradient, factors), spans, x.shape)
 
 
 def _adaptive_spans(x, output_size):
@@ -118,13 +113,13 @@ def adaptive_avg_pool2d(run, x, output_size):
         for a, b in spans[0]
     ]
     sums = torch.stack(rows, -2)
-    return run.chain(_mul, sums, _adaptive_factors(spans), out=sums)
+    return run.chain(elementary.mul, sums, _adaptive_factors(spans), out=sums)
 
 
 @defined(aten._adaptive_avg_pool2d_backward.default)
 def adaptive_avg_pool2d_backward(run, gradient, x):
     spans = _adaptive_spans(x, gradient.shape[-2:])
-    return _spread(run, run.chain(_mul, gradient, _adaptive_factors(spans)), spans, x.shape)
+    return _spread(run, run.chain(elementary.mul, gradient, _adaptive_factors(spans)), spans, x.shape)
 
 
 def _spread(run, gradient, spans, shape):

@@ -3,16 +3,12 @@
 
 import torch
 
+from slipstick.aten import elementary
 from slipstick.aten.registry import defined
 from slipstick.kernels import products
 from slipstick.kernels.elementwise import chain
 
 aten = torch.ops.aten
-
-
-@chain
-def _add(a, b):
-    return a + b
 
 
 @chain
@@ -48,7 +44,7 @@ def addmv(run, c, a, x, beta=1, alpha=1, out=None):
 
 def _plus_product(run, c, product, beta, alpha, out):
     if beta == 1 and alpha == 1:
-        return run.chain(_add, c, product, out=product if out is None else out)
+        return run.chain(elementary.add, c, product, out=product if out is None else out)
     return run.chain(_blend, c, product, beta, alpha, out=out)
 
 
@@ -63,7 +59,7 @@ def convolution(run, x, w, bias, stride, padding, dilation, transposed, output_p
     else:
         y = products.convolution(batched, w, run.spec, *geometry, groups)
     if bias is not None:
-        y = run.chain(_add, y, bias.reshape(-1, *[1] * (w.dim() - 2)), out=y)
+        y = run.chain(elementary.add, y, bias.reshape(-1, *[1] * (w.dim() - 2)), out=y)
     return y if x.dim() == w.dim() else y.squeeze(0)
 
 
@@ -105,5 +101,5 @@ def linear(run, x, w, bias=None):
     """x W^T + b. Reaches the mode only where PyTorch does not decompose it, as in inference mode."""
     y = mm(run, x.reshape(-1, x.shape[-1]), w.t())
     if bias is not None:
-        y = run.chain(_add, y, bias, out=y)
+        y = run.chain(elementary.add, y, bias, out=y)
     return y.reshape(*x.shape[:-1], w.shape[0])

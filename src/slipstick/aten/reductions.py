@@ -5,33 +5,13 @@ import math
 
 import torch
 
+from slipstick.aten import elementary
 from slipstick.aten.registry import defined
 from slipstick.errors import UnsupportedOperation
 from slipstick.kernels import products
-from slipstick.kernels.elementwise import chain
 
 aten = torch.ops.aten
 prims = torch.ops.prims
-
-
-@chain
-def _scale(x, factor):
-    return factor * x
-
-
-@chain
-def _centred(x, mean):
-    return x - mean
-
-
-@chain
-def _square(x):
-    return x * x
-
-
-@chain
-def _root(x):
-    return x.sqrt()
 
 
 def axes(x, dim):
@@ -57,13 +37,13 @@ def mean_of(run, x, dims, keepdim=False, n=None):
     if count <= 0:
         raise UnsupportedOperation(f"{run.operator}: mean over {count} numbers is 0/0 in {run.arithmetic}")
     total = sum_of(run, x, dims, keepdim)
-    return run.chain(_scale, total, 1.0 / count, out=total)
+    return run.chain(elementary.mul, total, 1.0 / count, out=total)
 
 
 def variance_of(run, x, dims, keepdim, correction):
     """mean, and sum((x - mean)^2) * encode(1/(n - correction))."""
     mean = mean_of(run, x, dims, keepdim=True)
-    squares = run.chain(_square, run.chain(_centred, x, mean))
+    squares = run.chain(elementary.square, run.chain(elementary.sub, x, mean))
     n = math.prod(x.shape[d] for d in dims) - correction
     variance = mean_of(run, squares, dims, keepdim, n)
     return variance, mean if keepdim else mean.reshape(variance.shape)
@@ -86,7 +66,7 @@ def var(run, x, dim=None, *, correction=1, keepdim=False):
 
 @defined(aten.std.correction)
 def std(run, x, dim=None, *, correction=1, keepdim=False):
-    return run.chain(_root, var(run, x, dim, correction=correction, keepdim=keepdim))
+    return run.chain(elementary.root, var(run, x, dim, correction=correction, keepdim=keepdim))
 
 
 @defined(aten.var_mean.correction)
@@ -99,7 +79,7 @@ def vector_norm(run, x, ord=2, dim=None, keepdim=False, *, dtype=None):
     """ord 2: sqrt(sum(x x)); ord 1: sum |x|; infinite: the largest or smallest |x|."""
     dims = axes(x, dim)
     if ord == 2:
-        return run.chain(_root, sum_of(run, run.chain(_square, x), dims, keepdim))
+        return run.chain(elementary.root, sum_of(run, run.chain(elementary.square, x), dims, keepdim))
     magnitude = aten.abs.default(run.snap(x))
     if ord == 1:
         return sum_of(run, magnitude, dims, keepdim)

@@ -7,16 +7,11 @@ from torch._ops import OpOverload
 from torch.utils._pytree import tree_map
 
 from slipstick.arithmetic import LogArithmetic
-from slipstick.kernels.elementwise import chain
+from slipstick.aten import elementary
 from slipstick.kernels.spec import kernel_spec
 
 if TYPE_CHECKING:
     from slipstick.aten.mode import use
-
-
-@chain
-def _rounded_to_grid(x):  # type: ignore[no-untyped-def]
-    return x
 
 
 def run_rounded(run: "use", func: OpOverload, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -26,14 +21,14 @@ def run_rounded(run: "use", func: OpOverload, args: tuple[Any, ...], kwargs: dic
 
     def snap(x: Any) -> Any:
         floating = isinstance(x, torch.Tensor) and x.dtype.is_floating_point
-        return _rounded_to_grid(spec, str(func), x) if floating else x
+        return elementary.identity(spec, str(func), x) if floating else x
 
     operands = [a if is_written else tree_map(snap, a) for a, is_written in zip(args, written, strict=False)]
     kwargs = {k: v if k == "out" else tree_map(snap, v) for k, v in kwargs.items()}
     result = func(*operands, **kwargs)
     for argument, is_written in zip(operands, written, strict=False):
         if is_written and isinstance(argument, torch.Tensor) and argument.dtype.is_floating_point:
-            _rounded_to_grid(spec, str(func), argument, out=argument)
+            elementary.identity(spec, str(func), argument, out=argument)
     if any(result is operand for operand in operands):
         return result
     return tree_map(snap, result)

@@ -3,6 +3,7 @@
 
 import torch
 
+from slipstick.aten import elementary
 from slipstick.aten.reductions import mean_of, sum_of
 from slipstick.aten.registry import defined
 from slipstick.errors import UnsupportedOperation
@@ -14,11 +15,6 @@ aten = torch.ops.aten
 @chain
 def _exp_shifted(x, largest):
     return (x - largest).function("exp")
-
-
-@chain
-def _div(a, b):
-    return a / b
 
 
 @chain
@@ -34,9 +30,9 @@ def _largest(run, x, dim):
 def softmax(run, x, dim, half_to_float=False):
     """e / sum(e) with e = exp(x - max x)."""
     if not x.dim():
-        return run.chain(_div, x, x)
+        return run.chain(elementary.div, x, x)
     e = run.chain(_exp_shifted, x, _largest(run, x, dim))
-    return run.chain(_div, e, sum_of(run, e, [dim % x.dim()], True), out=e)
+    return run.chain(elementary.div, e, sum_of(run, e, [dim % x.dim()], True), out=e)
 
 
 @defined(aten._log_softmax.default)
@@ -45,11 +41,6 @@ def log_softmax(run, x, dim, half_to_float=False):
     largest = _largest(run, x, dim)
     total = sum_of(run, run.chain(_exp_shifted, x, largest), [dim % x.dim()], True)
     return run.chain(_log_softmax, x, largest, total)
-
-
-@chain
-def _mul(a, b):
-    return a * b
 
 
 @chain
@@ -65,7 +56,7 @@ def _log_softmax_backward(gradient, y, total):
 @defined(aten._softmax_backward_data.default)
 def softmax_backward(run, gradient, y, dim, input_dtype):
     """(g - sum(g y)) y."""
-    dot = sum_of(run, run.chain(_mul, gradient, y), [dim % y.dim()], True)
+    dot = sum_of(run, run.chain(elementary.mul, gradient, y), [dim % y.dim()], True)
     return run.chain(_softmax_backward, gradient, y, dot)
 
 
@@ -76,11 +67,6 @@ def log_softmax_backward(run, gradient, y, dim, input_dtype):
 
 
 _NONE, _MEAN, _SUM = 0, 1, 2
-
-
-@chain
-def _negated(x):
-    return -x
 
 
 @chain
@@ -96,7 +82,7 @@ def nll_loss_forward(run, x, target, weight, reduction, ignore_index):
     index = torch.where(counted, target, 0).unsqueeze(axis)
     picked = torch.where(counted, x.gather(axis, index).squeeze(axis), 0.0)
     if weight is None:
-        losses = run.chain(_negated, picked)
+        losses = run.chain(elementary.negative, picked)
         total_weight = counted.sum().to(x.dtype)  # a count, not a number of the arithmetic
     else:
         weights = torch.where(counted, weight[torch.where(counted, target, 0)], 0.0)
@@ -119,7 +105,7 @@ def nll_loss_backward(run, gradient, x, target, weight, reduction, ignore_index,
     if reduction == _MEAN:
         gradient = _per_weight(run, gradient, total_weight, weight is None)
     if weight is None:
-        at_target = run.chain(_negated, gradient).expand(target.shape)
+        at_target = run.chain(elementary.negative, gradient).expand(target.shape)
     else:
         at_target = run.chain(_negated_weighted, gradient, weight[safe])
     at_target = torch.where(counted, at_target, 0.0).unsqueeze(axis)
@@ -128,8 +114,8 @@ def nll_loss_backward(run, gradient, x, target, weight, reduction, ignore_index,
 
 def _per_weight(run, x, total_weight, is_count):
     if is_count:
-        return run.chain(_mul, x, 1.0 / _positive(run, total_weight.item()))
-    return run.chain(_div, x, total_weight)
+        return run.chain(elementary.mul, x, 1.0 / _positive(run, total_weight.item()))
+    return run.chain(elementary.div, x, total_weight)
 
 
 def _positive(run, count):

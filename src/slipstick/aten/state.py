@@ -6,17 +6,12 @@ import torch
 from torch.utils._python_dispatch import _disable_current_modes
 
 from slipstick.arithmetic import Arithmetic, LogArithmetic
+from slipstick.aten import elementary
 from slipstick.errors import SpecificationError
 from slipstick.formats import LNS
-from slipstick.kernels.elementwise import chain
 from slipstick.kernels.spec import kernel_spec
 
 Target = TypeVar("Target", torch.Tensor, torch.nn.Module)
-
-
-@chain
-def _rounded_to_grid(x):  # type: ignore[no-untyped-def]
-    return x
 
 
 def snap_(target: Target, grid: Arithmetic | LNS) -> Target:
@@ -31,7 +26,7 @@ def snap_(target: Target, grid: Arithmetic | LNS) -> Target:
     with torch.no_grad(), _disable_current_modes():
         for tensor in tensors:
             if tensor.dtype.is_floating_point:
-                _rounded_to_grid(spec, "snap_", tensor, out=tensor)
+                elementary.identity(spec, "snap_", tensor, out=tensor)
     return target
 
 

@@ -13,7 +13,8 @@ import torch.nn.functional as F
 import slipstick as ss
 from slipstick.arithmetic import parse_arithmetic
 from slipstick.bench.timing import seconds
-from slipstick.train.models import build_model
+from slipstick.train.config import VGG
+from slipstick.train.models import build_vgg
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,7 @@ def step_cost(arithmetic: str, batch: int = 128, width: float = 1.0, repeats: in
 def _measure(sender: Connection, arithmetic: str, batch: int, width: float, repeats: int, threads: int) -> None:
     torch.set_num_threads(threads)
     torch.manual_seed(0)
-    model = build_model("vgg11", in_channels=3, classes=100, image_size=32, width=width)
+    model = build_vgg(VGG(name="vgg11", width=width), 3, (32, 32), 100)
     optimizer = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9, weight_decay=1e-4)
     x, y = torch.randn(batch, 3, 32, 32), torch.randint(0, 100, (batch,))
     idle = _peak()

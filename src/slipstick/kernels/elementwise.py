@@ -168,6 +168,7 @@ class Chain:
         self.constants = tuple(recorder.constants)
         self.functions = tuple(recorder.tables)
         self.masks = tuple(r.is_mask for r in results)
+        self._conditions = frozenset(operands[0] for op, _, operands, _ in recorder.steps if op == "select")
         self._program = _compile(recorder, results)
 
     def __call__(
@@ -181,7 +182,7 @@ class Chain:
 
         Raises NonFiniteError naming ``operator`` for NaN, 0/0 and roots of negative numbers.
         """
-        inputs = [_as_input(a, operator) for a in (*arguments, *self.constants)]
+        inputs = [_as_input(a, operator, i in self._conditions) for i, a in enumerate((*arguments, *self.constants))]
         tensors = [x for x in inputs if isinstance(x, torch.Tensor)]
         shape = torch.broadcast_shapes(*(x.shape for x in tensors))
         if out is None:
@@ -248,12 +249,14 @@ def _compile(recorder: _Recorder, results: tuple[Value, ...]) -> native.Program:
     return native.make_program(inputs, max(registers, 1), flat, [place[r.register] for r in results])
 
 
-def _as_input(argument: torch.Tensor | Number, operator: str) -> torch.Tensor | float:
+def _as_input(argument: torch.Tensor | Number, operator: str, is_condition: bool) -> torch.Tensor | float:
     if not isinstance(argument, torch.Tensor):
         return float(argument)
     if argument.device.type != "cpu":
         raise UnsupportedOperation(f"{operator}: no kernel for {argument.device.type} tensors; move them to the CPU")
-    if argument.dtype in _KINDS:
+    if is_condition:
+        return argument.to(torch.bool)
+    if argument.dtype in (torch.float32, torch.float64):
         return argument
     if argument.dtype.is_floating_point or argument.dtype.is_complex:
         raise UnsupportedOperation(f"{operator}: {argument.dtype} carries no codes; use float32 or float64")

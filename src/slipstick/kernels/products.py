@@ -256,9 +256,7 @@ def _contract(
         torch.get_num_threads(),
     )
     if not finite:
-        raise NonFiniteError(
-            f"{operator} in {spec.format}: NaN has no code; find the operation that produced it"
-        )
+        raise NonFiniteError(f"{operator} in {spec.format}: NaN has no code; find the operation that produced it")
     return out if single is out else out.copy_(single)
 
 
@@ -287,9 +285,7 @@ def _placed(
     return _codes(x, operator, base, x.shape[0] * strides[0], dims, strides)
 
 
-def _codes(
-    x: torch.Tensor, operator: str, base: int, total: int, dims: Dims, strides: tuple[int, ...]
-) -> _Codes:
+def _codes(x: torch.Tensor, operator: str, base: int, total: int, dims: Dims, strides: tuple[int, ...]) -> _Codes:
     if x.device.type != "cpu":
         raise UnsupportedOperation(f"{operator}: no kernel for {x.device.type} tensors; move them to the CPU")
     if x.dtype not in _KINDS:

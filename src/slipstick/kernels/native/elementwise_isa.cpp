@@ -1,8 +1,10 @@
 // Elementwise kernels, compiled once per instruction set (SLIPSTICK_ISA names the namespace).
-// Plain loops over int32 codes v = 2 L + s that the compiler vectorises; tables are read by gathers.
+// Plain loops over int32 codes v = 2 L + s that the compiler vectorises; tables that do not fit registers are gathered.
 #include "elementwise.h"
 
 #include <cstring>
+
+#include "carrier_lanes.h"
 
 namespace slipstick {
 namespace SLIPSTICK_ISA {
@@ -36,7 +38,7 @@ inline int32_t min32(int32_t a, int32_t b) { return a < b ? a : b; }
 inline int32_t max32(int32_t a, int32_t b) { return a > b ? a : b; }
 
 template <typename Code>
-int32_t encode(const Arithmetic& arithmetic, const float* __restrict x, int64_t n, Code* __restrict v) {
+int32_t encode_each(const Arithmetic& arithmetic, const float* __restrict x, int64_t n, Code* __restrict v) {
     const Range range(arithmetic.operand);
     const int frac = arithmetic.operand.frac_bits;
     const int shift = arithmetic.encode_float.bucket_shift, drop = 23 - frac;
@@ -55,6 +57,25 @@ int32_t encode(const Arithmetic& arithmetic, const float* __restrict x, int64_t 
         v[i] = static_cast<Code>(bits == 0 ? range.zero : code);
     }
     return nan ? kNaN : kOk;
+}
+
+// Whole vectors with the table in registers where it fits; the rest one by one.
+template <typename Code>
+int32_t encode(const Arithmetic& arithmetic, const float* x, int64_t n, Code* v) {
+    int64_t done = 0;
+    int32_t status = kOk;
+#if !defined(SLIPSTICK_ISA_portable)
+    const auto& offsets = arithmetic.encode_float.offsets;
+    if (n >= 4 * Lanes::kCount && RegisterTable::fits(offsets.size())) {
+        const RegisterTable table(offsets.data(), static_cast<int>(offsets.size()));
+        done = n - n % Lanes::kCount;
+        const auto run = table.log2_size == 5   ? encode_lanes<5, Code>
+                         : table.log2_size == 6 ? encode_lanes<6, Code>
+                                                : encode_lanes<Lanes::kMaxTableLog2, Code>;
+        if (!run(arithmetic, table, x, done, v)) status = kNaN;
+    }
+#endif
+    return status | encode_each(arithmetic, x + done, n - done, v + done);
 }
 
 int32_t encode32(const Arithmetic& arithmetic, const float* x, int64_t n, int32_t* v) {
@@ -85,7 +106,7 @@ int32_t encode_double(const Arithmetic& arithmetic, const double* x, int64_t n, 
     return status;
 }
 
-void decode32(const Arithmetic& arithmetic, const int32_t* __restrict v, int64_t n, float* __restrict x) {
+void decode_each(const Arithmetic& arithmetic, const int32_t* __restrict v, int64_t n, float* __restrict x) {
     const int frac = arithmetic.operand.frac_bits;
     const int32_t mask = (1 << frac) - 1, zero = arithmetic.operand.zero_code();
     const int32_t* __restrict mantissas = arithmetic.decode.data();
@@ -96,6 +117,21 @@ void decode32(const Arithmetic& arithmetic, const int32_t* __restrict v, int64_t
         bits = v[i] == zero ? 0u : bits;
         std::memcpy(x + i, &bits, 4);
     }
+}
+
+void decode32(const Arithmetic& arithmetic, const int32_t* v, int64_t n, float* x) {
+    int64_t done = 0;
+#if !defined(SLIPSTICK_ISA_portable)
+    if (n >= 4 * Lanes::kCount && RegisterTable::fits(arithmetic.decode.size())) {
+        const RegisterTable table(arithmetic.decode.data(), static_cast<int>(arithmetic.decode.size()));
+        done = n - n % Lanes::kCount;
+        const auto run = table.log2_size == 5   ? decode_lanes<5>
+                         : table.log2_size == 6 ? decode_lanes<6>
+                                                : decode_lanes<Lanes::kMaxTableLog2>;
+        run(arithmetic.operand, table, v, done, x);
+    }
+#endif
+    decode_each(arithmetic, v + done, n - done, x + done);
 }
 
 // negate_b turns b's sign over, for subtraction.

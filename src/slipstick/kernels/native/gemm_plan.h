@@ -25,12 +25,47 @@ struct Conversion {
     bool flush = false;     // of the accumulator
 };
 
+// How a byte-class kernel turns a difference d into an index of its tables. `fine` and `coarse` are d and d >> shift,
+// saturated to 7 or 8 bits; the class is min(fine, coarse + offset, top).
+struct ByteClasses {
+    int bits = 0;       // 7 or 8; 0: none reproduces the adder
+    int shift = 0;      // 0: no coarse part
+    int offset = 0;
+    int top = 0;
+
+    int index(int64_t d) const;
+};
+
+constexpr int kSlice = 16, kSlices = 16, kTableLane = 64;
+
+// Logs in int16, signs in bytes, the adder's tables as bytes indexed by class. Tables hold bias - D >= 0, so that every
+// addition lowers a sum by `bias`; `settle` puts it back.
+struct BytePlan {
+    ByteClasses classes;
+    bool saturating = false;  // products and sums need saturating instructions: dead values reach the end of int16
+    int32_t bias = 0;
+    int32_t row_zero = 0, column_zero = 0, row_offset = 0, column_offset = 0;
+    int32_t offset = 0;  // sum of both: what an accumulated log exceeds its value by
+    int32_t dead = 0;    // logs up to here stand for zero
+    int32_t zero = 0, low = 0;
+    int64_t terms = 0;  // up to how many terms the kernel is exact
+    // By class; `high` is the second byte of D-'s entries, 0 beyond its first 16.
+    uint8_t plus[256] = {}, minus[256] = {}, high[kSlice] = {};
+    // For 16-byte shuffles: slice i xor slice i + 1 of the same half, repeated in every 16-byte lane.
+    alignas(64) uint8_t plus_slices[kSlices][kTableLane] = {}, minus_slices[kSlices][kTableLane] = {};
+    alignas(64) uint8_t high_slice[kTableLane] = {};
+
+    int slices() const { return classes.top / kSlice + 1; }
+};
+
 class GemmPlan {
 public:
     explicit GemmPlan(const Arithmetic& arithmetic);
 
     Conversion conversion;
     GenericPlan generic;
+    BytePlan shuffle;  // AVX2
+    BytePlan permute;  // AVX-512
     Order order;
 };
 

@@ -41,6 +41,49 @@ struct Int32 {
     static V where_greater(V a, V b, V x, V y) { return _mm256_blendv_epi8(y, x, _mm256_cmpgt_epi32(a, b)); }
 };
 
+// 16 logs of 16 bits, or 32 signs and classes of 8. Packing and unpacking keep to 16-byte lanes, and undo each other.
+struct Words {
+    using V = __m256i;
+    static constexpr int kBytes = 32;
+    static V load(const void* p) { return _mm256_loadu_si256(static_cast<const V*>(p)); }
+    static void store(void* p, V x) { _mm256_storeu_si256(static_cast<V*>(p), x); }
+    static V all16(int x) { return _mm256_set1_epi16(static_cast<short>(x)); }
+    static V all8(int x) { return _mm256_set1_epi8(static_cast<char>(x)); }
+    static V all32(const void* p) {
+        int32_t x;
+        std::memcpy(&x, p, sizeof x);
+        return _mm256_set1_epi32(x);
+    }
+    static V add16(V a, V b) { return _mm256_add_epi16(a, b); }
+    static V sub16(V a, V b) { return _mm256_sub_epi16(a, b); }
+    static V add16_saturating(V a, V b) { return _mm256_adds_epi16(a, b); }
+    static V sub16_saturating(V a, V b) { return _mm256_subs_epi16(a, b); }
+    static V max16(V a, V b) { return _mm256_max_epi16(a, b); }
+    static V min16(V a, V b) { return _mm256_min_epi16(a, b); }
+    static V abs16(V a) { return _mm256_abs_epi16(a); }
+    static V high_product16(V a, V b) { return _mm256_mulhi_epu16(a, b); }
+    static V shift_left16(V a, int n) { return _mm256_slli_epi16(a, n); }
+    static V half16(V a) { return _mm256_srai_epi16(a, 1); }
+    static V equal16(V a, V b) { return _mm256_cmpeq_epi16(a, b); }
+    static V pack(V a, V b) { return _mm256_packs_epi16(a, b); }
+    static V pack_unsigned(V a, V b) { return _mm256_packus_epi16(a, b); }
+    static V unpack_low(V low, V high) { return _mm256_unpacklo_epi8(low, high); }
+    static V unpack_high(V low, V high) { return _mm256_unpackhi_epi8(low, high); }
+    static V add8(V a, V b) { return _mm256_add_epi8(a, b); }
+    static V add8_saturating(V a, V b) { return _mm256_adds_epu8(a, b); }
+    static V min8(V a, V b) { return _mm256_min_epu8(a, b); }
+    static V abs8(V a) { return _mm256_abs_epi8(a); }
+    static V bit_and(V a, V b) { return _mm256_and_si256(a, b); }
+    static V bit_or(V a, V b) { return _mm256_or_si256(a, b); }
+    static V bit_xor(V a, V b) { return _mm256_xor_si256(a, b); }
+    static V and_not(V a, V b) { return _mm256_andnot_si256(b, a); }  // a & ~b
+    static V shuffle(V table, V i) { return _mm256_shuffle_epi8(table, i); }
+    // Byte by byte: x where the top bit of `sign` is set, else y.
+    static V where_negative8(V sign, V x, V y) { return _mm256_blendv_epi8(y, x, sign); }
+    // a > b ? x : y
+    static V where_greater16(V a, V b, V x, V y) { return _mm256_blendv_epi8(y, x, _mm256_cmpgt_epi16(a, b)); }
+};
+
 #elif defined(SLIPSTICK_ISA_avx512)
 
 struct Int32 {

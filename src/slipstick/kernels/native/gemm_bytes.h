@@ -1,0 +1,136 @@
+// Narrow formats: logs in 16 bits, signs and table indices in bytes.
+//
+// A unit is two vectors of logs and one vector of signs, in the byte order that packing 16-bit lanes gives, so that
+// unpacking restores the order of the logs. An addition:
+//     d = u - v, larger = max(u, v), z = d packed to bytes with saturation: its top bit says u < v
+//     entry = table[class(|d|), signs differ], a byte of bias - D >= 0
+//     sum = larger - entry, sign = u < v ? sign of v : sign of u
+// Zero is a log far below every other; opposite equal numbers are dropped there by a large entry.
+#pragma once
+
+#include "gemm.h"
+#include "gemm_simd.h"
+
+namespace slipstick {
+namespace SLIPSTICK_ISA {
+
+namespace {
+
+template <typename Lookup, bool kSaturating>
+struct Bytes {
+    using S = Words;
+    using V = S::V;
+    static constexpr int kUnit = S::kBytes;
+    static constexpr int kValueBytes = 3 * S::kBytes, kColumnBytes = 3 * S::kBytes, kRowBytes = 8;
+
+    struct Value {
+        V first, second, sign;
+    };
+
+    const Conversion* conversion;
+    const BytePlan* plan;
+    Lookup lookup;
+
+    Bytes(const GemmPlan& p, const BytePlan& bytes) : conversion(&p.conversion), plan(&bytes), lookup(bytes) {}
+
+    void pack_columns(const int16_t* codes, char* out) const {
+        const V one = S::all16(1), zero_code = S::all16(conversion->zero_code), zero = S::all16(plan->column_zero);
+        const V offset = S::all16(plan->column_offset);
+        V log[2], sign[2];
+        for (int half = 0; half < 2; ++half) {
+            const V v = S::load(codes + half * (kUnit / 2)), is_zero = S::equal16(v, zero_code);
+            const V live = S::add16(S::shift_left16(S::half16(v), conversion->shift), offset);
+            log[half] = S::bit_or(S::bit_and(is_zero, zero), S::and_not(live, is_zero));
+            sign[half] = S::sub16(S::all16(0), S::bit_and(v, one));
+        }
+        S::store(out, log[0]);
+        S::store(out + S::kBytes, log[1]);
+        S::store(out + 2 * S::kBytes, S::bit_and(S::pack(sign[0], sign[1]), S::all8(Lookup::kSign)));
+    }
+
+    void pack_columns(const int32_t*, char*) const {}  // wide codes never come here
+
+    void pack_row(int32_t code, int position, char* out) const {
+        int32_t log = code == conversion->zero_code ? plan->row_zero
+                                                    : (code >> 1) * (1 << conversion->shift) + plan->row_offset;
+        log -= position * plan->bias;
+        const uint32_t word = static_cast<uint16_t>(log < INT16_MIN ? INT16_MIN : log);
+        const uint32_t logs = word << 16 | word, signs = code & 1 ? Lookup::kSign * 0x01010101u : 0u;
+        std::memcpy(out, &logs, 4);
+        std::memcpy(out + 4, &signs, 4);
+    }
+
+    static Value load(const char* p) { return {S::load(p), S::load(p + S::kBytes), S::load(p + 2 * S::kBytes)}; }
+
+    static void store(char* p, const Value& x) {
+        S::store(p, x.first);
+        S::store(p + S::kBytes, x.second);
+        S::store(p + 2 * S::kBytes, x.sign);
+    }
+
+    Value product(const char* row, const char* columns) const {
+        const V log = S::all32(row), sign = S::all32(row + 4);
+        return {sum(S::load(columns), log), sum(S::load(columns + S::kBytes), log),
+                S::bit_xor(S::load(columns + 2 * S::kBytes), sign)};
+    }
+
+    Value add(const Value& a, const Value& b) const {
+        const V first = S::sub16(a.first, b.first), second = S::sub16(a.second, b.second);
+        const V z = S::pack(first, second);
+        const auto entry = lookup(first, second, z, a.sign, b.sign);
+        return {difference(S::max16(a.first, b.first), S::unpack_low(entry.low, entry.high)),
+                difference(S::max16(a.second, b.second), S::unpack_high(entry.low, entry.high)),
+                S::where_negative8(z, b.sign, a.sign)};
+    }
+
+    // Puts back the bias of `levels` additions and the format's lower end, and gathers all zeros at one log.
+    Value settle(const Value& x, int levels) const {
+        const V bias = S::all16(plan->bias * levels);
+        return {settled(S::add16(x.first, bias)), settled(S::add16(x.second, bias)), x.sign};
+    }
+
+    // Fewer than kRunPeriod + 1 additions one after the other leave the range of neither end.
+    Value settle_run(const Value& x, int additions) const {
+        const V bias = S::all16(plan->bias * additions);
+        return {S::add16(x.first, bias), S::add16(x.second, bias), x.sign};
+    }
+
+    void finish(const Value& x, int32_t* logs, int32_t* signs) const {
+        const V opened[2] = {S::unpack_low(x.sign, x.sign), S::unpack_high(x.sign, x.sign)};
+        int16_t log[kUnit], sign[kUnit];
+        S::store(log, x.first);
+        S::store(log + kUnit / 2, x.second);
+        S::store(sign, opened[0]);
+        S::store(sign + kUnit / 2, opened[1]);
+        for (int i = 0; i < kUnit; ++i) {
+            logs[i] = log[i] <= plan->dead ? INT32_MIN : log[i] - plan->offset;
+            signs[i] = sign[i] < 0;
+        }
+    }
+
+private:
+    static V sum(V a, V b) { return kSaturating ? S::add16_saturating(a, b) : S::add16(a, b); }
+    static V difference(V a, V b) { return kSaturating ? S::sub16_saturating(a, b) : S::sub16(a, b); }
+
+    V settled(V log) const {
+        const V zero = S::all16(plan->zero), low = S::all16(plan->low);
+        if (conversion->flush) return S::where_greater16(low, log, zero, log);
+        return S::where_greater16(log, S::all16(plan->dead), S::max16(log, low), zero);
+    }
+};
+
+#if defined(SLIPSTICK_ISA_avx2)
+inline const BytePlan& byte_plan(const GemmPlan& plan) { return plan.shuffle; }
+#else
+inline const BytePlan& byte_plan(const GemmPlan& plan) { return plan.permute; }
+#endif
+
+template <typename Lookup, bool kSaturating>
+struct NativeBytes : Bytes<Lookup, kSaturating> {
+    explicit NativeBytes(const GemmPlan& plan) : Bytes<Lookup, kSaturating>(plan, byte_plan(plan)) {}
+};
+
+}  // namespace
+
+}  // namespace SLIPSTICK_ISA
+}  // namespace slipstick

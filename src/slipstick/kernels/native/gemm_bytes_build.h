@@ -1,0 +1,170 @@
+// Making byte-class plans: choose classes on which both tables are constant, then prove the ranges.
+// Included by gemm.cpp only.
+#pragma once
+
+#include <algorithm>
+#include <cstring>
+
+#include "gemm_plan_build.h"
+
+namespace slipstick {
+
+int ByteClasses::index(int64_t d) const {
+    const int64_t saturation = bits == 7 ? 127 : 255;
+    int64_t fine = std::min<int64_t>(d, bits == 7 ? 128 : 255);
+    if (shift > 0) fine = std::min(fine, std::min(std::min(d >> shift, saturation) + offset, saturation));
+    return static_cast<int>(std::min<int64_t>(fine, top));
+}
+
+namespace {
+
+constexpr int kLargestDifference = 32767;
+
+// Tables as functions of every d that 16 bits can hold.
+struct Differences {
+    const AdderTables& adder;
+
+    int32_t plus(int64_t d) const { return d < adder.n() ? adder.plus[d] : 0; }
+    int32_t minus(int64_t d) const { return d < adder.n() ? adder.minus[d] : 0; }
+
+    // Beyond n both are constant, so it is enough to look where classes still change.
+    bool constant_on(const ByteClasses& classes) const {
+        const int64_t end = std::min<int64_t>(kLargestDifference, std::max<int64_t>(adder.n(), 256 << classes.shift) + 1);
+        int64_t first[256];
+        std::fill(first, first + 256, -1);
+        for (int64_t d = 0; d <= end; ++d) {
+            int64_t& seen = first[classes.index(d)];
+            if (seen < 0) seen = d;
+            if (plus(d) != plus(seen) || minus(d) != minus(seen)) return false;
+        }
+        return true;
+    }
+
+    // The smallest top on which the tables stay constant, or -1.
+    int smallest_top(ByteClasses classes) const {
+        classes.top = classes.bits == 7 ? 127 : 255;
+        if (!constant_on(classes)) return -1;
+        const int last = classes.index(kLargestDifference);
+        int64_t d = adder.n();
+        while (d > 0 && plus(d - 1) == 0 && minus(d - 1) == 0) --d;
+        classes.top = std::min(last, classes.index(d));
+        return constant_on(classes) ? classes.top : last;
+    }
+};
+
+// Constants of int16 arithmetic for which no live value meets a dead one within the adder's sight and nothing wraps.
+// Everything is in logs without bias; `positions` is how many biases a value can lack.
+bool set_ranges(BytePlan& plan, const Growth& growth, const Order& order, bool saturating) {
+    constexpr int64_t kLevels = 24;
+    const bool runs = order.kind != OrderKind::tree;
+    const int64_t positions = runs ? kRunPeriod + 1 : 2;
+    const int64_t rise = runs ? growth.last + growth.up : 2 * growth.up;  // of values that stand for zero
+    const int64_t highest = std::min(growth.limit, growth.product + kLevels * growth.up + (runs ? rise : 0));
+    const int64_t lowest = -std::max(growth.limit, growth.product) - 2 * growth.down;
+    const int64_t offset = saturating ? -((highest + 2) / 2) : 0;  // of each operand
+    const int64_t dead = lowest + 2 * offset - growth.last;
+    const int64_t drop = (highest + 2 * offset - dead + 255) / 256 * 256;
+    const int64_t zero = dead - 2 * growth.up - 2;
+    if (drop > 127 * 256 || zero - drop - plan.bias < INT16_MIN) {
+        if (!saturating || zero < INT16_MIN) return false;
+    }
+    int64_t operand_zero;
+    if (saturating) {
+        operand_zero = INT16_MIN;
+        if (drop > 127 * 256 || growth.product / 2 + offset > 0) return false;
+        if (INT16_MIN + positions * plan.bias + rise > dead) return false;
+    } else {
+        operand_zero = dead - growth.product / 2 - rise;
+        const int64_t least = 2 * operand_zero - (runs ? 1 : 2) * drop - positions * plan.bias;
+        if (least < INT16_MIN || highest - least > INT16_MAX) return false;
+    }
+    plan.saturating = saturating;
+    plan.row_zero = plan.column_zero = static_cast<int32_t>(operand_zero);
+    plan.row_offset = plan.column_offset = static_cast<int32_t>(offset);
+    plan.offset = static_cast<int32_t>(2 * offset);
+    plan.dead = static_cast<int32_t>(dead);
+    plan.zero = static_cast<int32_t>(zero);
+    plan.low = static_cast<int32_t>(-growth.limit + 2 * offset);
+    plan.high[0] = static_cast<uint8_t>(drop / 256);
+    int64_t terms = growth.unchecked_terms(order);
+    if (order.kind == OrderKind::tree) terms = std::min<int64_t>(terms, (int64_t{1} << kLevels) / order.size);
+    if (order.kind == OrderKind::blocked) terms = std::min<int64_t>(terms, (int64_t{1} << kLevels) / 16);
+    plan.terms = terms;
+    return terms > 0;
+}
+
+// Fills the tables by class. False where an entry needs more than `high` can hold.
+bool set_tables(BytePlan& plan, const AdderTables& adder) {
+    const Differences differences{adder};
+    bool seen[256] = {};
+    for (int64_t d = 0; d <= kLargestDifference; ++d) {
+        const int c = plan.classes.index(d);
+        if (seen[c]) continue;
+        seen[c] = true;
+        const int64_t plus = plan.bias - differences.plus(d), raw = differences.minus(d);
+        if (raw == kCancel && c != 0) return false;
+        const int64_t minus = raw == kCancel ? 0 : plan.bias - raw;
+        if (plus < 0 || plus > 255 || minus < 0 || (minus > 255 && c >= kSlice) || minus > 32767) return false;
+        plan.plus[c] = static_cast<uint8_t>(plus);
+        plan.minus[c] = static_cast<uint8_t>(minus);
+        if (c != 0) {
+            if (c < kSlice) plan.high[c] = static_cast<uint8_t>(minus >> 8);
+        } else if (raw != kCancel) {
+            return false;
+        }
+    }
+    return true;
+}
+
+void set_slices(BytePlan& plan) {
+    const int count = plan.slices();
+    for (int slice = 0; slice < count; ++slice)
+        for (int lane = 0; lane < kTableLane; ++lane) {
+            const int c = slice * kSlice + lane % kSlice;
+            const bool chained = slice + 1 < count && slice != 7;
+            plan.plus_slices[slice][lane] = plan.plus[c] ^ (chained ? plan.plus[c + kSlice] : 0);
+            plan.minus_slices[slice][lane] = plan.minus[c] ^ (chained ? plan.minus[c + kSlice] : 0);
+        }
+    for (int lane = 0; lane < kTableLane; ++lane) plan.high_slice[lane] = plan.high[lane % kSlice];
+}
+
+bool set_plan(BytePlan& plan, const Arithmetic& arithmetic, const ByteClasses& classes) {
+    const Growth growth(arithmetic);
+    plan = BytePlan();
+    plan.classes = classes;
+    plan.bias = static_cast<int32_t>(growth.up);
+    if (growth.up > 255 || arithmetic.operand.width() > 16) return false;
+    if (!set_ranges(plan, growth, arithmetic.order, false) && !set_ranges(plan, growth, arithmetic.order, true))
+        return false;
+    if (!set_tables(plan, arithmetic.accumulator_adder)) return false;
+    set_slices(plan);
+    return true;
+}
+
+// Instructions that an addition spends on its look-up with 16-byte shuffles: see gemm_lookup_avx2.h.
+int shuffle_cost(const ByteClasses& classes) {
+    const int slices = classes.top / kSlice + 1;
+    return 5 * slices + (classes.bits == 8 ? 3 : 1) + (classes.shift > 0 ? 6 : 0);
+}
+
+BytePlan shuffle_plan(const Arithmetic& arithmetic) {
+    const Differences differences{arithmetic.accumulator_adder};
+    ByteClasses best;
+    int least = INT_MAX;
+    for (int bits : {7, 8})
+        for (int shift = 0; shift <= 6; ++shift)
+            for (int offset = shift ? 1 : 255; offset < 256; ++offset) {
+                ByteClasses classes{bits, shift, shift ? offset : 0, 0};
+                classes.top = differences.smallest_top(classes);
+                if (classes.top < 0 || shuffle_cost(classes) >= least) continue;
+                least = shuffle_cost(classes);
+                best = classes;
+            }
+    BytePlan plan;
+    if (best.bits == 0 || !set_plan(plan, arithmetic, best)) plan = BytePlan();
+    return plan;
+}
+
+}  // namespace
+
+}  // namespace slipstick

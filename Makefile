@@ -34,6 +34,14 @@ demo: $(VENV)/.package ## install, then train one network in several arithmetics
 .PHONY: install
 install: $(VENV)/.package ## create .venv with the package and everything that develops it
 
+.PHONY: develop
+develop: $(VENV)/.requirements ## editable install: sees changed Python at once, compiles only changed C++
+	@$(PIP) install --quiet cmake ninja
+	@$(call say,compiling and installing Slipstick in place: one to three minutes the first time); \
+	$(PIP) install --quiet --no-build-isolation --no-deps --config-settings=editable.rebuild=false \
+	--config-settings=build-dir=build/develop -e .; echo "    done in $(elapsed)"
+	@rm -f $(VENV)/.package
+
 .PHONY: test
 test: $(VENV)/.package ## install, then run the tests against the installed package
 	@$(BIN)/python -m pytest -n $(JOBS)

@@ -124,7 +124,7 @@ PRODUCTS = {
     "outer": (torch.outer, [(4,), (6,)]),
     "einsum": (lambda a, b: torch.einsum("bij,bkj->bik", a, b), [(3, 4, 6), (3, 5, 6)]),
     "addmm": (torch.addmm, [(4, 5), (4, 6), (6, 5)]),
-    "addmm row": (lambda c, a, b: torch.addmm(c, a, b, beta=0.5, alpha=-0.3), [(5,), (4, 6), (6, 5)]),
+    "addmm row": (lambda c, a, b: torch.addmm(c, a, b, beta=0.5, alpha=0.3), [(5,), (4, 6), (6, 5)]),
     "addmm beta 0": (lambda c, a, b: torch.addmm(c, a, b, beta=0), [(5,), (4, 6), (6, 5)]),
     "addmm transposed": (lambda c, a, b: torch.addmm(c.t(), a.t(), b.t()), [(5, 4), (6, 4), (5, 6)]),
     "baddbmm": (lambda c, a, b: torch.baddbmm(c, a, b, beta=0.5, alpha=2), [(3, 4, 5), (3, 4, 6), (3, 6, 5)]),
@@ -139,7 +139,7 @@ PRODUCTS = {
     "conv1d stride": (lambda x, w: F.conv1d(x, w, stride=2, dilation=2), [(2, 3, 11), (4, 3, 3)]),
     "conv2d": (lambda x, w, b: F.conv2d(x, w, b), [(2, 3, 6, 7), (4, 3, 3, 2), (4,)]),
     "conv2d 1x1": (F.conv2d, [(2, 3, 4, 4), (4, 3, 1, 1)]),
-    "conv2d same": (lambda x, w: F.conv2d(x, w, padding="same"), [(2, 3, 6, 7), (4, 3, 3, 4)]),
+    "conv2d same": (lambda x, w: F.conv2d(x, w, padding="same"), [(2, 3, 6, 7), (4, 3, 3, 5)]),
     "conv2d geometry": (
         lambda x, w: F.conv2d(x, w, stride=(2, 1), padding=(2, 1), dilation=(1, 2)),
         [(2, 3, 8, 9), (4, 3, 3, 3)],

@@ -1,9 +1,13 @@
 """``_foreach_*`` operators: the single-tensor operator, tensor after tensor."""
-# mypy: disable-error-code="no-untyped-def,no-untyped-call"
+
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 from slipstick.aten.registry import DEFINED
+
+if TYPE_CHECKING:
+    from slipstick.aten.mode import use
 
 aten = torch.ops.aten
 
@@ -11,7 +15,7 @@ _VALUED = (aten.addcmul, aten.addcmul_, aten.addcdiv, aten.addcdiv_)
 _SINGLE = {"norm": "linalg_vector_norm", "zero": "zero"}
 
 
-def _register(packet_name):
+def _register(packet_name: str) -> torch.Tensor:
     packet = getattr(aten, packet_name)
     in_place = packet_name.endswith("_")
     base = packet_name.removeprefix("_foreach_").rstrip("_")
@@ -23,9 +27,9 @@ def _register(packet_name):
             DEFINED[getattr(packet, name)] = _loop(single, in_place)
 
 
-def _loop(single, in_place):
-    def run_each(run, tensors, *args, **kwargs):
-        def at(i, argument):
+def _loop(single: Any, in_place: bool) -> torch.Tensor:
+    def run_each(run: "use", tensors: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
+        def at(i: torch.Tensor, argument: torch.Tensor) -> torch.Tensor:
             return argument[i] if isinstance(argument, list | tuple) else argument
 
         results = []
@@ -46,7 +50,7 @@ for _name in sorted(_NAMES):
         _register(_name)
 
 
-def _copy_each(run, targets, sources, non_blocking=False):
+def _copy_each(run: "use", targets: torch.Tensor, sources: torch.Tensor, non_blocking: bool = False) -> torch.Tensor:
     for target, source in zip(targets, sources, strict=True):
         run.call(aten.copy_, target, source)
 

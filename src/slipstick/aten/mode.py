@@ -83,11 +83,12 @@ class use(TorchDispatchMode):  # noqa: N801 (a context manager reads as a verb)
         """Whether operators are executed in the arithmetic here and now."""
         return not self._outside and not self._suspended and os.getpid() == self._pid
 
-    def chain(self, steps: Chain, *arguments: Any, out: Any = None) -> Any:
-        """Run an elementwise chain in the arithmetic in force."""
-        if isinstance(out, torch.Tensor) and any(_overlaps(a, out) for a in arguments):
+    def chain(self, steps: Chain, *arguments: Any, out: torch.Tensor | None = None) -> torch.Tensor:
+        """Run an elementwise chain of one result in the arithmetic in force."""
+        if out is not None and any(_overlaps(a, out) for a in arguments):
             return out.copy_(steps(self.spec, self.operator, *arguments))
-        return steps(self.spec, self.operator, *arguments, out=out)
+        result: torch.Tensor = steps(self.spec, self.operator, *arguments, out=out)
+        return result
 
     def call(self, packet: OpOverloadPacket, *args: Any, **kwargs: Any) -> Any:
         """Run another operator from inside an operator's definition."""

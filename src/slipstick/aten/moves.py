@@ -1,11 +1,15 @@
 """Operators that only move raw values, that select among values, or that make new ones."""
-# mypy: disable-error-code="no-untyped-def,no-untyped-call"
+
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 from slipstick.aten import elementary
 from slipstick.aten.registry import defined, existing, moves, selections
 from slipstick.errors import UnsupportedOperation
+
+if TYPE_CHECKING:
+    from slipstick.aten.mode import use
 
 aten = torch.ops.aten
 prims = torch.ops.prims
@@ -50,7 +54,16 @@ selections(aten.max.default, aten.max.dim, aten.min.default, aten.min.dim)
 
 
 @defined(aten._to_copy.default)
-def to_copy(run, x, dtype=None, layout=None, device=None, pin_memory=None, non_blocking=False, memory_format=None):
+def to_copy(
+    run: "use",
+    x: torch.Tensor,
+    dtype: torch.dtype | None = None,
+    layout: Any = None,
+    device: Any = None,
+    pin_memory: bool | None = None,
+    non_blocking: bool = False,
+    memory_format: Any = None,
+) -> torch.Tensor:
     """Between float32 and float64 a number of the grid moves unchanged; an integer becomes a number of the grid."""
     _check_dtype(run, dtype or x.dtype)
     if device is not None and torch.device(device).type != "cpu":
@@ -62,18 +75,20 @@ def to_copy(run, x, dtype=None, layout=None, device=None, pin_memory=None, non_b
 
 
 @defined(prims.convert_element_type.default)
-def convert_element_type(run, x, dtype):
+def convert_element_type(run: "use", x: torch.Tensor, dtype: torch.dtype | None) -> torch.Tensor:
     return to_copy(run, x, dtype=dtype)
 
 
 @defined(aten.copy_.default)
-def copy_(run, x, source, non_blocking=False, *, out):
+def copy_(
+    run: "use", x: torch.Tensor, source: torch.Tensor, non_blocking: bool = False, *, out: torch.Tensor | None
+) -> torch.Tensor:
     """Raw values pass, unless the type changes."""
     return out.copy_(run.snap(source) if source.dtype != out.dtype and source.dtype != torch.bool else source)
 
 
 @defined(aten.uniform_.default, aten.normal_.default, aten.exponential_.default, aten.log_normal_.default)
-def sample_(run, x, *args, out, **kwargs):
+def sample_(run: "use", x: torch.Tensor, *args: Any, out: torch.Tensor | None, **kwargs: Any) -> torch.Tensor:
     """PyTorch's samples, rounded to the grid."""
     name = run.operator.split(".")[1]
     getattr(out, name)(*args, **kwargs)
@@ -81,14 +96,21 @@ def sample_(run, x, *args, out, **kwargs):
 
 
 @defined(*existing(aten, "rand randn rand_like randn_like normal normal_functional uniform"))
-def sample(run, *args, **kwargs):
+def sample(run: "use", *args: Any, **kwargs: Any) -> torch.Tensor:
     """PyTorch's samples, rounded to the grid."""
     packet, overload = run.operator.split(".")[1:]
     return run.snap(getattr(getattr(aten, packet), overload)(*args, **kwargs))
 
 
 @defined(aten.index_put.default, aten.index_put_.default)
-def index_put(run, x, indices, values, accumulate=False, out=None):
+def index_put(
+    run: "use",
+    x: torch.Tensor,
+    indices: Any,
+    values: torch.Tensor,
+    accumulate: bool = False,
+    out: torch.Tensor | None = None,
+) -> torch.Tensor:
     if accumulate:
         raise UnsupportedOperation(f"{run.operator}: accumulate=True is not defined yet in {run.arithmetic}")
     return aten.index_put(x, indices, values) if out is None else aten.index_put_(out, indices, values)

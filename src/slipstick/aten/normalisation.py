@@ -1,62 +1,82 @@
 """Batch normalisation. Running statistics are state: they move in the update arithmetic."""
-# mypy: disable-error-code="no-untyped-def,no-untyped-call"
 
 import math
+from typing import TYPE_CHECKING
 
 import torch
 
 from slipstick.aten import elementary
 from slipstick.aten.reductions import sum_of, variance_of
 from slipstick.aten.registry import defined
-from slipstick.kernels.elementwise import chain
+from slipstick.kernels.elementwise import Value, chain
+
+if TYPE_CHECKING:
+    from slipstick.aten.mode import use
 
 aten = torch.ops.aten
 
 
 @chain
-def _inverse_root(variance, eps):
+def _inverse_root(variance: Value, eps: Value) -> Value:
     return (variance + eps).rsqrt()
 
 
 @chain
-def _normalised(x, mean, inverse):
+def _normalised(x: Value, mean: Value, inverse: Value) -> Value:
     return (x - mean) * inverse
 
 
 @chain
-def _normalised_scaled(x, mean, inverse, weight):
+def _normalised_scaled(x: Value, mean: Value, inverse: Value, weight: Value) -> Value:
     return ((x - mean) * inverse) * weight
 
 
 @chain
-def _normalised_affine(x, mean, inverse, weight, bias):
+def _normalised_affine(x: Value, mean: Value, inverse: Value, weight: Value, bias: Value) -> Value:
     return ((x - mean) * inverse) * weight + bias
 
 
 @chain
-def _running(running, momentum, kept, statistic):
+def _running(running: Value, momentum: Value, kept: Value, statistic: Value) -> Value:
     return kept * running + momentum * statistic
 
 
 @chain
-def _running_scaled(running, momentum, kept, statistic, factor):
+def _running_scaled(running: Value, momentum: Value, kept: Value, statistic: Value, factor: Value) -> Value:
     return kept * running + momentum * (factor * statistic)
 
 
-def _channelwise(x, per_channel):
+def _channelwise(x: torch.Tensor, per_channel: torch.Tensor) -> torch.Tensor:
     return per_channel.reshape(-1, *[1] * (x.dim() - 2)) if x.dim() > 1 else per_channel
 
 
-def _reduced(x):
+def _reduced(x: torch.Tensor) -> torch.Tensor:
     return [0, *range(2, x.dim())]
 
 
-def _normalise(run, x, mean, inverse, weight, bias):
+def _normalise(
+    run: "use",
+    x: torch.Tensor,
+    mean: torch.Tensor,
+    inverse: torch.Tensor,
+    weight: torch.Tensor | None,
+    bias: torch.Tensor | None,
+) -> torch.Tensor:
     parts = [_channelwise(x, p) for p in (mean, inverse, weight, bias) if p is not None]
     return run.chain((_normalised, _normalised_scaled, _normalised_affine)[len(parts) - 2], x, *parts)
 
 
-def _batch_norm(run, x, weight, bias, running_mean, running_var, training, momentum, eps):
+def _batch_norm(
+    run: "use",
+    x: torch.Tensor,
+    weight: torch.Tensor | None,
+    bias: torch.Tensor | None,
+    running_mean: torch.Tensor | None,
+    running_var: torch.Tensor | None,
+    training: bool,
+    momentum: float,
+    eps: float,
+) -> torch.Tensor:
     """((x - mean) * rsqrt(var + eps)) * weight + bias, var = sum((x - mean)^2) * encode(1/n).
 
     running = (1 - momentum) * running + momentum * statistic, the variance times encode(n/(n-1)).
@@ -77,31 +97,68 @@ def _batch_norm(run, x, weight, bias, running_mean, running_var, training, momen
 
 
 @defined(aten.native_batch_norm.default, aten._native_batch_norm_legit.default)
-def native_batch_norm(run, x, weight, bias, running_mean, running_var, training, momentum, eps):
+def native_batch_norm(
+    run: "use",
+    x: torch.Tensor,
+    weight: torch.Tensor | None,
+    bias: torch.Tensor | None,
+    running_mean: torch.Tensor | None,
+    running_var: torch.Tensor | None,
+    training: bool,
+    momentum: float,
+    eps: float,
+) -> torch.Tensor:
     return _batch_norm(run, x, weight, bias, running_mean, running_var, training, momentum, eps)
 
 
 @defined(aten._native_batch_norm_legit.no_stats)
-def native_batch_norm_without_stats(run, x, weight, bias, training, momentum, eps):
+def native_batch_norm_without_stats(
+    run: "use",
+    x: torch.Tensor,
+    weight: torch.Tensor | None,
+    bias: torch.Tensor | None,
+    training: bool,
+    momentum: float,
+    eps: float,
+) -> torch.Tensor:
     return _batch_norm(run, x, weight, bias, None, None, True, momentum, eps)
 
 
 @chain
-def _gradient_of_input(gradient, x, mean, inverse, weight, bias_gradient, weight_gradient, one_over_n):
+def _gradient_of_input(
+    gradient: Value,
+    x: Value,
+    mean: Value,
+    inverse: Value,
+    weight: Value,
+    bias_gradient: Value,
+    weight_gradient: Value,
+    one_over_n: Value,
+) -> Value:
     hat = (x - mean) * inverse
     centred = gradient - one_over_n * bias_gradient
     return (centred - hat * (one_over_n * weight_gradient)) * (inverse * weight)
 
 
 @chain
-def _product_with_normalised(gradient, x, mean, inverse):
+def _product_with_normalised(gradient: Value, x: Value, mean: Value, inverse: Value) -> Value:
     return gradient * ((x - mean) * inverse)
 
 
 @defined(aten.native_batch_norm_backward.default)
 def native_batch_norm_backward(
-    run, gradient, x, weight, running_mean, running_var, save_mean, save_invstd, train, eps, output_mask
-):
+    run: "use",
+    gradient: torch.Tensor,
+    x: torch.Tensor,
+    weight: torch.Tensor | None,
+    running_mean: torch.Tensor | None,
+    running_var: torch.Tensor | None,
+    save_mean: torch.Tensor | None,
+    save_invstd: torch.Tensor | None,
+    train: bool,
+    eps: float,
+    output_mask: list[bool],
+) -> torch.Tensor:
     """With h = (x - mean) inv: db = sum(g), dw = sum(g h), dx = ((g - db/n) - h (dw/n)) (inv w); eval: g (inv w)."""
     mean, inverse = (save_mean, save_invstd) if train else (running_mean, run.chain(_inverse_root, running_var, eps))
     mean, inverse = _channelwise(x, mean), _channelwise(x, inverse)

@@ -1,31 +1,36 @@
 """Elementwise operators. Each chain states the normative formula: one sign, one operation, in the order written."""
-# mypy: disable-error-code="no-untyped-def,no-untyped-call"
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 from slipstick.aten import elementary
 from slipstick.aten.registry import defined
+from slipstick.aten.signatures import Operand
 from slipstick.errors import UnsupportedOperation
-from slipstick.kernels.elementwise import Chain, chain
+from slipstick.kernels.elementwise import Chain, Value, chain
+
+if TYPE_CHECKING:
+    from slipstick.aten.mode import use
 
 aten = torch.ops.aten
 prims = torch.ops.prims
 
 
 @chain
-def _add_scaled(a, b, alpha):
+def _add_scaled(a: Value, b: Value, alpha: Value) -> Value:
     return a + alpha * b
 
 
 @chain
-def _sub_scaled(a, b, alpha):
+def _sub_scaled(a: Value, b: Value, alpha: Value) -> Value:
     return a - alpha * b
 
 
 @defined(aten.add.Tensor, aten.add_.Tensor, aten.add.Scalar, aten.add_.Scalar, aten.add.out)
-def add(run, a, b, alpha=1, out=None):
+def add(
+    run: "use", a: torch.Tensor, b: torch.Tensor, alpha: float = 1, out: torch.Tensor | None = None
+) -> torch.Tensor:
     """a + alpha b; an optimiser's step counter counts exactly instead."""
     if out is not None and run.counts_steps(out):
         return torch.ops.aten.add_.Tensor(out, b, alpha=alpha)
@@ -35,79 +40,87 @@ def add(run, a, b, alpha=1, out=None):
 
 
 @defined(aten.sub.Tensor, aten.sub_.Tensor, aten.sub.Scalar, aten.sub_.Scalar, aten.sub.out)
-def sub(run, a, b, alpha=1, out=None):
+def sub(
+    run: "use", a: torch.Tensor, b: torch.Tensor, alpha: float = 1, out: torch.Tensor | None = None
+) -> torch.Tensor:
     if alpha == 1:
         return run.chain(elementary.sub, a, b, out=out)
     return run.chain(_sub_scaled, a, b, alpha, out=out)
 
 
 @defined(aten.rsub.Tensor, aten.rsub.Scalar)
-def rsub(run, a, b, alpha=1):
+def rsub(run: "use", a: torch.Tensor, b: torch.Tensor, alpha: float = 1) -> torch.Tensor:
     if alpha == 1:
         return run.chain(elementary.sub, b, a)
     return run.chain(_sub_scaled, b, a, alpha)
 
 
 @defined(aten.mul.Tensor, aten.mul_.Tensor, aten.mul.Scalar, aten.mul_.Scalar, aten.mul.out)
-def mul(run, a, b, out=None):
+def mul(run: "use", a: torch.Tensor, b: torch.Tensor, out: torch.Tensor | None = None) -> torch.Tensor:
     return run.chain(elementary.mul, a, b, out=out)
 
 
 @defined(aten.div.Tensor, aten.div_.Tensor, aten.div.Scalar, aten.div_.Scalar, aten.div.out)
-def div(run, a, b, out=None):
+def div(run: "use", a: torch.Tensor, b: torch.Tensor, out: torch.Tensor | None = None) -> torch.Tensor:
     return run.chain(elementary.div, a, b, out=out)
 
 
 @chain
-def _addcmul(x, a, b, value):
+def _addcmul(x: Value, a: Value, b: Value, value: Value) -> Value:
     return x + value * (a * b)
 
 
 @defined(aten.addcmul.default, aten.addcmul_.default, aten.addcmul.out)
-def addcmul(run, x, a, b, value=1, out=None):
+def addcmul(
+    run: "use", x: torch.Tensor, a: torch.Tensor, b: torch.Tensor, value: float = 1, out: torch.Tensor | None = None
+) -> torch.Tensor:
     return run.chain(_addcmul, x, a, b, value, out=out)
 
 
 @chain
-def _addcdiv(x, a, b, value):
+def _addcdiv(x: Value, a: Value, b: Value, value: Value) -> Value:
     return x + value * (a / b)
 
 
 @defined(aten.addcdiv.default, aten.addcdiv_.default, aten.addcdiv.out)
-def addcdiv(run, x, a, b, value=1, out=None):
+def addcdiv(
+    run: "use", x: torch.Tensor, a: torch.Tensor, b: torch.Tensor, value: float = 1, out: torch.Tensor | None = None
+) -> torch.Tensor:
     return run.chain(_addcdiv, x, a, b, value, out=out)
 
 
 @chain
-def _lerp(start, end, weight):
+def _lerp(start: Value, end: Value, weight: Value) -> Value:
     return start + weight * (end - start)
 
 
 @defined(aten.lerp.Scalar, aten.lerp_.Scalar, aten.lerp.Tensor, aten.lerp_.Tensor)
-def lerp(run, start, end, weight, out=None):
+def lerp(
+    run: "use", start: torch.Tensor, end: torch.Tensor, weight: torch.Tensor | None, out: torch.Tensor | None = None
+) -> torch.Tensor:
     """start + weight (end - start), whatever the weight."""
     return run.chain(_lerp, start, end, weight, out=out)
 
 
 @chain
-def _fma(a, b, c):
+def _fma(a: Value, b: Value, c: Value) -> Value:
     return a * b + c
 
 
 @defined(prims.fma.default) if hasattr(prims, "fma") else (lambda f: f)
-def fma(run, a, b, c):
+def fma(run: "use", a: torch.Tensor, b: torch.Tensor, c: torch.Tensor) -> torch.Tensor:
     return run.chain(_fma, a, b, c)
 
 
 def _define_unary(chained: Chain, *operators: Any) -> None:
     @defined(*operators)
-    def unary(run, x, out=None):
+    def unary(run: "use", x: torch.Tensor, out: torch.Tensor | None = None) -> torch.Tensor:
         return run.chain(chained, x, out=out)
 
 
 def _define_binary(chained: Chain, *operators: Any) -> None:
     @defined(*operators)
-    def binary(run, a, b, out=None):
+    def binary(run: "use", a: torch.Tensor, b: torch.Tensor, out: torch.Tensor | None = None) -> torch.Tensor:
         return run.chain(chained, a, b, out=out)
 
 
@@ -143,9 +156,20 @@ for _name, _chained in (
 ):
     _define_binary(_chained, getattr(prims, _name).default)
 
+for _name, _chained in (
+    ("gt", chain(lambda a, b: a > b)),
+    ("ge", chain(lambda a, b: a >= b)),
+    ("lt", chain(lambda a, b: a < b)),
+    ("le", chain(lambda a, b: a <= b)),
+    ("eq", chain(lambda a, b: a.equals(b))),
+    ("ne", chain(lambda a, b: a.differs(b))),
+):
+    _packet = getattr(aten, _name)
+    _define_binary(_chained, _packet.Tensor, _packet.Scalar, getattr(prims, _name).default)
+
 
 @defined(aten.pow.Tensor_Scalar, aten.pow_.Scalar)
-def pow_by_scalar(run, x, exponent, out=None):
+def pow_by_scalar(run: "use", x: torch.Tensor, exponent: float, out: torch.Tensor | None = None) -> torch.Tensor:
     """x^p: the log times p. sqrt and rsqrt for p = +-1/2, as hardware shares them."""
     if exponent in (0.5, -0.5):
         return run.chain(_ROOTS[exponent], x, out=out)
@@ -163,22 +187,24 @@ def _power(exponent: float) -> Chain:
 
 
 @chain
-def _clamp_both(x, low, high):
+def _clamp_both(x: Value, low: Value, high: Value) -> Value:
     return x.maximum(low).minimum(high)
 
 
 @chain
-def _clamp_low(x, low):
+def _clamp_low(x: Value, low: Value) -> Value:
     return x.maximum(low)
 
 
 @chain
-def _clamp_high(x, high):
+def _clamp_high(x: Value, high: Value) -> Value:
     return x.minimum(high)
 
 
 @defined(aten.clamp, aten.clamp_)
-def clamp(run, x, min=None, max=None, out=None):
+def clamp(
+    run: "use", x: torch.Tensor, min: Operand | None = None, max: Operand | None = None, out: torch.Tensor | None = None
+) -> torch.Tensor:
     if min is None:
         return run.chain(_clamp_high, x, max, out=out)
     if max is None:
@@ -191,62 +217,70 @@ _define_binary(_clamp_high, aten.clamp_max, aten.clamp_max_)
 
 
 @defined(aten.hardtanh.default, aten.hardtanh_.default)
-def hardtanh(run, x, min_val=-1, max_val=1, out=None):
+def hardtanh(
+    run: "use", x: torch.Tensor, min_val: float = -1, max_val: float = 1, out: torch.Tensor | None = None
+) -> torch.Tensor:
     return run.chain(_clamp_both, x, min_val, max_val, out=out)
 
 
 @chain
-def _hardtanh_backward(gradient, x, low, high):
+def _hardtanh_backward(gradient: Value, x: Value, low: Value, high: Value) -> Value:
     return (x > low).select((x < high).select(gradient, 0.0), 0.0)
 
 
 @defined(aten.hardtanh_backward.default)
-def hardtanh_backward(run, gradient, x, min_val, max_val):
+def hardtanh_backward(
+    run: "use", gradient: torch.Tensor, x: torch.Tensor, min_val: float, max_val: float
+) -> torch.Tensor:
     return run.chain(_hardtanh_backward, gradient, x, min_val, max_val)
 
 
 @chain
-def _threshold_backward(gradient, x, threshold):
+def _threshold_backward(gradient: Value, x: Value, threshold: Value) -> Value:
     return (x > threshold).select(gradient, 0.0)
 
 
 @defined(aten.threshold_backward.default)
-def threshold_backward(run, gradient, x, threshold):
+def threshold_backward(run: "use", gradient: torch.Tensor, x: torch.Tensor, threshold: float) -> torch.Tensor:
     return run.chain(_threshold_backward, gradient, x, threshold)
 
 
 @chain
-def _leaky_relu(x, slope):
+def _leaky_relu(x: Value, slope: Value) -> Value:
     return (x > 0.0).select(x, slope * x)
 
 
 @chain
-def _leaky_relu_backward(gradient, x, slope):
+def _leaky_relu_backward(gradient: Value, x: Value, slope: Value) -> Value:
     return (x > 0.0).select(gradient, slope * gradient)
 
 
 @defined(aten.leaky_relu.default, aten.leaky_relu_.default)
-def leaky_relu(run, x, negative_slope=0.01, out=None):
+def leaky_relu(
+    run: "use", x: torch.Tensor, negative_slope: float = 0.01, out: torch.Tensor | None = None
+) -> torch.Tensor:
     return run.chain(_leaky_relu, x, negative_slope, out=out)
 
 
 @defined(aten.leaky_relu_backward.default)
-def leaky_relu_backward(run, gradient, x, negative_slope, self_is_result):
+def leaky_relu_backward(
+    run: "use", gradient: torch.Tensor, x: torch.Tensor, negative_slope: float, self_is_result: bool
+) -> torch.Tensor:
     return run.chain(_leaky_relu_backward, gradient, x, negative_slope)
 
 
 @chain
-def _tanh_backward(gradient, y):
+def _tanh_backward(gradient: Value, y: Value) -> Value:
     return gradient * (1.0 - y * y)
 
 
 @chain
-def _sigmoid_backward(gradient, y):
+def _sigmoid_backward(gradient: Value, y: Value) -> Value:
     return gradient * (y * (1.0 - y))
 
 
 @chain
-def _silu_backward(gradient, x):
+def _silu_backward(gradient: Value, x: Value) -> Value:
     s = x.function("sigmoid")
     return gradient * (s * (1.0 + x * (1.0 - s)))
 
@@ -257,18 +291,20 @@ _define_binary(_silu_backward, aten.silu_backward.default)
 
 
 @chain
-def _where(condition, a, b):
+def _where(condition: Value, a: Value, b: Value) -> Value:
     return condition.select(a, b)
 
 
 @defined(aten.where.self, aten.where.ScalarSelf, aten.where.ScalarOther, aten.where.Scalar, prims.where.default)
-def where(run, condition, a, b):
+def where(run: "use", condition: torch.Tensor, a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
     """Selects among raw values rounded to the grid."""
     return run.chain(_where, condition, a, b)
 
 
 @defined(aten.div.Tensor_mode, aten.div_.Tensor_mode, aten.div.Scalar_mode, aten.div_.Scalar_mode)
-def div_mode(run, a, b, rounding_mode=None, out=None):
+def div_mode(
+    run: "use", a: torch.Tensor, b: torch.Tensor, rounding_mode: str | None = None, out: torch.Tensor | None = None
+) -> torch.Tensor:
     if rounding_mode is not None:
         raise UnsupportedOperation(
             f"{run.operator}: rounding_mode={rounding_mode!r} is not defined in {run.arithmetic}; divide in ss.exact()"

@@ -1,55 +1,90 @@
 """Matrix products and convolutions. Bias and beta*C are added in the operand arithmetic after the sum is rounded."""
-# mypy: disable-error-code="no-untyped-def,no-untyped-call"
+
+from typing import TYPE_CHECKING
 
 import torch
 
 from slipstick.aten import elementary
 from slipstick.aten.registry import defined
+from slipstick.aten.signatures import Ints
 from slipstick.kernels import products
-from slipstick.kernels.elementwise import chain
+from slipstick.kernels.elementwise import Value, chain
+
+if TYPE_CHECKING:
+    from slipstick.aten.mode import use
 
 aten = torch.ops.aten
 
 
 @chain
-def _blend(c, product, beta, alpha):
+def _blend(c: Value, product: Value, beta: Value, alpha: Value) -> Value:
     return beta * c + alpha * product
 
 
 @defined(aten.mm.default, aten.bmm.default)
-def mm(run, a, b):
+def mm(run: "use", a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
     return products.matmul(a, b, run.spec, operator=run.operator)
 
 
 @defined(aten.mv.default)
-def mv(run, a, x):
+def mv(run: "use", a: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
     return mm(run, a, x.unsqueeze(1)).squeeze(1)
 
 
 @defined(aten.dot.default, aten.vdot.default)
-def dot(run, a, b):
+def dot(run: "use", a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
     return mm(run, a.unsqueeze(0), b.unsqueeze(1)).reshape(())
 
 
 @defined(aten.addmm.default, aten.addmm_.default, aten.baddbmm.default, aten.baddbmm_.default)
-def addmm(run, c, a, b, beta=1, alpha=1, out=None):
+def addmm(
+    run: "use",
+    c: torch.Tensor,
+    a: torch.Tensor,
+    b: torch.Tensor,
+    beta: float = 1,
+    alpha: float = 1,
+    out: torch.Tensor | None = None,
+) -> torch.Tensor:
     """beta C + alpha (A B)."""
     return _plus_product(run, c, mm(run, a, b), beta, alpha, out)
 
 
 @defined(aten.addmv.default, aten.addmv_.default)
-def addmv(run, c, a, x, beta=1, alpha=1, out=None):
+def addmv(
+    run: "use",
+    c: torch.Tensor,
+    a: torch.Tensor,
+    x: torch.Tensor,
+    beta: float = 1,
+    alpha: float = 1,
+    out: torch.Tensor | None = None,
+) -> torch.Tensor:
     return _plus_product(run, c, mv(run, a, x), beta, alpha, out)
 
 
-def _plus_product(run, c, product, beta, alpha, out):
+def _plus_product(
+    run: "use", c: torch.Tensor, product: torch.Tensor, beta: float, alpha: float, out: torch.Tensor | None
+) -> torch.Tensor:
     if beta == 1 and alpha == 1:
         return run.chain(elementary.add, c, product, out=product if out is None else out)
     return run.chain(_blend, c, product, beta, alpha, out=out)
 
 
 @defined(aten.convolution.default, aten.convolution_overrideable.default, aten._convolution.default)
-def convolution(run, x, w, bias, stride, padding, dilation, transposed, output_padding, groups, *flags):
+def convolution(
+    run: "use",
+    x: torch.Tensor,
+    w: torch.Tensor,
+    bias: torch.Tensor | None,
+    stride: Ints,
+    padding: Ints,
+    dilation: Ints,
+    transposed: bool,
+    output_padding: Ints,
+    groups: int,
+    *flags: bool,
+) -> torch.Tensor:
     """Terms: input channel, kernel row, kernel column; a transposed convolution is an input gradient."""
     batched = x if x.dim() == w.dim() else x.unsqueeze(0)
     geometry = _geometry(w, stride, padding, dilation)
@@ -65,8 +100,19 @@ def convolution(run, x, w, bias, stride, padding, dilation, transposed, output_p
 
 @defined(aten.convolution_backward.default)
 def convolution_backward(
-    run, gy, x, w, bias_sizes, stride, padding, dilation, transposed, output_padding, groups, output_mask
-):
+    run: "use",
+    gy: torch.Tensor,
+    x: torch.Tensor,
+    w: torch.Tensor,
+    bias_sizes: list[int] | None,
+    stride: Ints,
+    padding: Ints,
+    dilation: Ints,
+    transposed: bool,
+    output_padding: Ints,
+    groups: int,
+    output_mask: list[bool],
+) -> torch.Tensor:
     """Input gradient: (output channel, kernel row, kernel column); weight gradient: (sample, row, column)."""
     geometry = _geometry(w, stride, padding, dilation)
     gx = gw = gb = None
@@ -82,12 +128,14 @@ def convolution_backward(
     return gx, gw, gb
 
 
-def _geometry(w, stride, padding, dilation):
+def _geometry(w: torch.Tensor, stride: Ints, padding: Ints, dilation: Ints) -> torch.Tensor:
     n = w.dim() - 2
     return tuple(list(g) * n if len(g) == 1 else list(g) for g in (stride, padding, dilation))
 
 
-def _transposed_shape(x, w, geometry, output_padding, groups):
+def _transposed_shape(
+    x: torch.Tensor, w: torch.Tensor, geometry: torch.Tensor, output_padding: Ints, groups: int
+) -> torch.Tensor:
     extra = list(output_padding) * (w.dim() - 2) if len(output_padding) == 1 else output_padding
     spatial = [
         (size - 1) * s - 2 * p + d * (k - 1) + 1 + e
@@ -97,7 +145,7 @@ def _transposed_shape(x, w, geometry, output_padding, groups):
 
 
 @defined(aten.linear.default)
-def linear(run, x, w, bias=None):
+def linear(run: "use", x: torch.Tensor, w: torch.Tensor, bias: torch.Tensor | None = None) -> torch.Tensor:
     """x W^T + b. Reaches the mode only where PyTorch does not decompose it, as in inference mode."""
     y = mm(run, x.reshape(-1, x.shape[-1]), w.t())
     if bias is not None:

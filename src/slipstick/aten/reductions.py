@@ -1,20 +1,24 @@
 """Sums and what is made of them. Terms ascend in logical index, row-major over the reduced axes."""
-# mypy: disable-error-code="no-untyped-def,no-untyped-call"
 
 import math
+from typing import TYPE_CHECKING
 
 import torch
 
 from slipstick.aten import elementary
 from slipstick.aten.registry import defined
+from slipstick.aten.signatures import Dims
 from slipstick.errors import UnsupportedOperation
 from slipstick.kernels import products
+
+if TYPE_CHECKING:
+    from slipstick.aten.mode import use
 
 aten = torch.ops.aten
 prims = torch.ops.prims
 
 
-def axes(x, dim):
+def axes(x: torch.Tensor, dim: Dims) -> torch.Tensor:
     """The reduced axes, ascending; all of them where none is named."""
     if dim is None or (isinstance(dim, list | tuple) and not dim):
         return list(range(x.dim()))
@@ -22,7 +26,7 @@ def axes(x, dim):
     return sorted(d % x.dim() if x.dim() else 0 for d in dims) if x.dim() else []
 
 
-def sum_of(run, x, dims, keepdim=False):
+def sum_of(run: "use", x: torch.Tensor, dims: list[int], keepdim: bool = False) -> torch.Tensor:
     """The sum over ``dims``; of nothing it is zero, of one number that number on the grid."""
     if not dims or x.numel() == 0:
         shape = [1 if d in dims else size for d, size in enumerate(x.shape)]
@@ -31,7 +35,9 @@ def sum_of(run, x, dims, keepdim=False):
     return products.sum_over(x, dims, keepdim, run.spec)
 
 
-def mean_of(run, x, dims, keepdim=False, n=None):
+def mean_of(
+    run: "use", x: torch.Tensor, dims: list[int], keepdim: bool = False, n: float | None = None
+) -> torch.Tensor:
     """sum * encode(1/n)."""
     count = math.prod(x.shape[d] for d in dims) if n is None else n
     if count <= 0:
@@ -40,7 +46,7 @@ def mean_of(run, x, dims, keepdim=False, n=None):
     return run.chain(elementary.mul, total, 1.0 / count, out=total)
 
 
-def variance_of(run, x, dims, keepdim, correction):
+def variance_of(run: "use", x: torch.Tensor, dims: list[int], keepdim: bool, correction: float | None) -> torch.Tensor:
     """mean, and sum((x - mean)^2) * encode(1/(n - correction))."""
     mean = mean_of(run, x, dims, keepdim=True)
     squares = run.chain(elementary.square, run.chain(elementary.sub, x, mean))
@@ -50,32 +56,56 @@ def variance_of(run, x, dims, keepdim, correction):
 
 
 @defined(aten.sum.default, aten.sum.dim_IntList, prims.sum.default)
-def sum_(run, x, dim=None, keepdim=False, *, dtype=None, output_dtype=None):
+def sum_(
+    run: "use",
+    x: torch.Tensor,
+    dim: Dims = None,
+    keepdim: bool = False,
+    *,
+    dtype: torch.dtype | None = None,
+    output_dtype: torch.dtype | None = None,
+) -> torch.Tensor:
     return _cast(run, sum_of(run, _floating(x, dtype), axes(x, dim), keepdim), dtype)
 
 
 @defined(aten.mean.default, aten.mean.dim)
-def mean(run, x, dim=None, keepdim=False, *, dtype=None):
+def mean(
+    run: "use", x: torch.Tensor, dim: Dims = None, keepdim: bool = False, *, dtype: torch.dtype | None = None
+) -> torch.Tensor:
     return _cast(run, mean_of(run, _floating(x, dtype), axes(x, dim), keepdim), dtype)
 
 
 @defined(aten.var.correction)
-def var(run, x, dim=None, *, correction=1, keepdim=False):
+def var(
+    run: "use", x: torch.Tensor, dim: Dims = None, *, correction: float | None = 1, keepdim: bool = False
+) -> torch.Tensor:
     return variance_of(run, x, axes(x, dim), keepdim, 1 if correction is None else correction)[0]
 
 
 @defined(aten.std.correction)
-def std(run, x, dim=None, *, correction=1, keepdim=False):
+def std(
+    run: "use", x: torch.Tensor, dim: Dims = None, *, correction: float | None = 1, keepdim: bool = False
+) -> torch.Tensor:
     return run.chain(elementary.root, var(run, x, dim, correction=correction, keepdim=keepdim))
 
 
 @defined(aten.var_mean.correction)
-def var_mean(run, x, dim=None, *, correction=1, keepdim=False):
+def var_mean(
+    run: "use", x: torch.Tensor, dim: Dims = None, *, correction: float | None = 1, keepdim: bool = False
+) -> torch.Tensor:
     return variance_of(run, x, axes(x, dim), keepdim, 1 if correction is None else correction)
 
 
 @defined(aten.linalg_vector_norm.default)
-def vector_norm(run, x, ord=2, dim=None, keepdim=False, *, dtype=None):
+def vector_norm(
+    run: "use",
+    x: torch.Tensor,
+    ord: float = 2,
+    dim: Dims = None,
+    keepdim: bool = False,
+    *,
+    dtype: torch.dtype | None = None,
+) -> torch.Tensor:
     """ord 2: sqrt(sum(x x)); ord 1: sum |x|; infinite: the largest or smallest |x|."""
     dims = axes(x, dim)
     if ord == 2:
@@ -88,11 +118,11 @@ def vector_norm(run, x, ord=2, dim=None, keepdim=False, *, dtype=None):
     raise UnsupportedOperation(f"{run.operator}: ord={ord} is not defined in {run.arithmetic}; use 1, 2 or inf")
 
 
-def _floating(x, dtype):
+def _floating(x: torch.Tensor, dtype: torch.dtype | None) -> torch.Tensor:
     if x.dtype.is_floating_point:
         return x
     return x.to(dtype if dtype is not None and dtype.is_floating_point else torch.float64)
 
 
-def _cast(run, x, dtype):
+def _cast(run: "use", x: torch.Tensor, dtype: torch.dtype | None) -> torch.Tensor:
     return x if dtype is None or dtype == x.dtype else run.snap(x).to(dtype)

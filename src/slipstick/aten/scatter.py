@@ -1,7 +1,7 @@
 """Scatter-like sums: contributions to one place add in ascending source index, sequentially."""
-# mypy: disable-error-code="no-untyped-def,no-untyped-call"
 
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import torch
 
@@ -9,8 +9,11 @@ from slipstick.arithmetic import Sequential
 from slipstick.kernels import products
 from slipstick.kernels.spec import kernel_spec
 
+if TYPE_CHECKING:
+    from slipstick.aten.mode import use
 
-def scatter_sum(run, values, index, size):
+
+def scatter_sum(run: "use", values: torch.Tensor, index: torch.Tensor, size: int) -> torch.Tensor:
     """Sum ``values[..., k]`` into ``result[..., index[..., k]]``.
 
     values: [..., K]; index: [K], or the shape of values. Result: [..., size].

@@ -1,33 +1,38 @@
 """Softmax, its logarithm, and the losses of classification and regression."""
-# mypy: disable-error-code="no-untyped-def,no-untyped-call"
+
+from typing import TYPE_CHECKING
 
 import torch
 
 from slipstick.aten import elementary
 from slipstick.aten.reductions import mean_of, sum_of
 from slipstick.aten.registry import defined
+from slipstick.aten.signatures import Dims
 from slipstick.errors import UnsupportedOperation
-from slipstick.kernels.elementwise import chain
+from slipstick.kernels.elementwise import Value, chain
+
+if TYPE_CHECKING:
+    from slipstick.aten.mode import use
 
 aten = torch.ops.aten
 
 
 @chain
-def _exp_shifted(x, largest):
+def _exp_shifted(x: Value, largest: Value) -> Value:
     return (x - largest).function("exp")
 
 
 @chain
-def _log_softmax(x, largest, total):
+def _log_softmax(x: Value, largest: Value, total: Value) -> Value:
     return (x - largest) - total.function("log")
 
 
-def _largest(run, x, dim):
+def _largest(run: "use", x: torch.Tensor, dim: Dims) -> torch.Tensor:
     return aten.amax.default(run.snap(x), [dim], True)
 
 
 @defined(aten._softmax.default, aten._safe_softmax.default)
-def softmax(run, x, dim, half_to_float=False):
+def softmax(run: "use", x: torch.Tensor, dim: Dims, half_to_float: bool = False) -> torch.Tensor:
     """e / sum(e) with e = exp(x - max x)."""
     if not x.dim():
         return run.chain(elementary.div, x, x)
@@ -36,7 +41,7 @@ def softmax(run, x, dim, half_to_float=False):
 
 
 @defined(aten._log_softmax.default)
-def log_softmax(run, x, dim, half_to_float=False):
+def log_softmax(run: "use", x: torch.Tensor, dim: Dims, half_to_float: bool = False) -> torch.Tensor:
     """(x - max x) - log(sum(exp(x - max x)))."""
     largest = _largest(run, x, dim)
     total = sum_of(run, run.chain(_exp_shifted, x, largest), [dim % x.dim()], True)
@@ -44,24 +49,28 @@ def log_softmax(run, x, dim, half_to_float=False):
 
 
 @chain
-def _softmax_backward(gradient, y, dot):
+def _softmax_backward(gradient: Value, y: Value, dot: Value) -> Value:
     return (gradient - dot) * y
 
 
 @chain
-def _log_softmax_backward(gradient, y, total):
+def _log_softmax_backward(gradient: Value, y: Value, total: Value) -> Value:
     return gradient - y.function("exp") * total
 
 
 @defined(aten._softmax_backward_data.default)
-def softmax_backward(run, gradient, y, dim, input_dtype):
+def softmax_backward(
+    run: "use", gradient: torch.Tensor, y: torch.Tensor, dim: Dims, input_dtype: torch.dtype
+) -> torch.Tensor:
     """(g - sum(g y)) y."""
     dot = sum_of(run, run.chain(elementary.mul, gradient, y), [dim % y.dim()], True)
     return run.chain(_softmax_backward, gradient, y, dot)
 
 
 @defined(aten._log_softmax_backward_data.default)
-def log_softmax_backward(run, gradient, y, dim, input_dtype):
+def log_softmax_backward(
+    run: "use", gradient: torch.Tensor, y: torch.Tensor, dim: Dims, input_dtype: torch.dtype
+) -> torch.Tensor:
     """g - exp(y) sum(g)."""
     return run.chain(_log_softmax_backward, gradient, y, sum_of(run, gradient, [dim % y.dim()], True))
 
@@ -70,12 +79,14 @@ _NONE, _MEAN, _SUM = 0, 1, 2
 
 
 @chain
-def _negated_weighted(x, weight):
+def _negated_weighted(x: Value, weight: Value) -> Value:
     return -(x * weight)
 
 
 @defined(aten.nll_loss_forward.default, aten.nll_loss2d_forward.default)
-def nll_loss_forward(run, x, target, weight, reduction, ignore_index):
+def nll_loss_forward(
+    run: "use", x: torch.Tensor, target: torch.Tensor, weight: torch.Tensor | None, reduction: int, ignore_index: int
+) -> torch.Tensor:
     """-w[t] x[t] over the counted samples; its mean is the sum times encode(1/n), or the sum / sum(w)."""
     axis = 1 if x.dim() > 1 else 0
     counted = target != ignore_index
@@ -97,7 +108,16 @@ def nll_loss_forward(run, x, target, weight, reduction, ignore_index):
 
 
 @defined(aten.nll_loss_backward.default, aten.nll_loss2d_backward.default)
-def nll_loss_backward(run, gradient, x, target, weight, reduction, ignore_index, total_weight):
+def nll_loss_backward(
+    run: "use",
+    gradient: torch.Tensor,
+    x: torch.Tensor,
+    target: torch.Tensor,
+    weight: torch.Tensor | None,
+    reduction: int,
+    ignore_index: int,
+    total_weight: torch.Tensor,
+) -> torch.Tensor:
     """-w[t] g at the target, with g scaled as the loss was."""
     axis = 1 if x.dim() > 1 else 0
     counted = target != ignore_index
@@ -112,31 +132,31 @@ def nll_loss_backward(run, gradient, x, target, weight, reduction, ignore_index,
     return torch.zeros_like(x, memory_format=torch.contiguous_format).scatter_(axis, safe.unsqueeze(axis), at_target)
 
 
-def _per_weight(run, x, total_weight, is_count):
+def _per_weight(run: "use", x: torch.Tensor, total_weight: torch.Tensor, is_count: bool) -> torch.Tensor:
     if is_count:
         return run.chain(elementary.mul, x, 1.0 / _positive(run, total_weight.item()))
     return run.chain(elementary.div, x, total_weight)
 
 
-def _positive(run, count):
+def _positive(run: "use", count: float) -> torch.Tensor:
     if count <= 0:
         raise UnsupportedOperation(f"{run.operator}: the mean over no counted sample is 0/0; check ignore_index")
     return count
 
 
 @chain
-def _difference_squared(x, y):
+def _difference_squared(x: Value, y: Value) -> Value:
     d = x - y
     return d * d
 
 
 @chain
-def _scaled_difference(gradient, x, y, factor):
+def _scaled_difference(gradient: Value, x: Value, y: Value, factor: Value) -> Value:
     return (factor * gradient) * (x - y)
 
 
 @defined(aten.mse_loss.default)
-def mse_loss(run, x, y, reduction=_MEAN):
+def mse_loss(run: "use", x: torch.Tensor, y: torch.Tensor, reduction: int = _MEAN) -> torch.Tensor:
     """(x - y)^2, summed, times encode(1/n)."""
     losses = run.chain(_difference_squared, x, y)
     everything = list(range(losses.dim()))
@@ -146,6 +166,8 @@ def mse_loss(run, x, y, reduction=_MEAN):
 
 
 @defined(aten.mse_loss_backward.default)
-def mse_loss_backward(run, gradient, x, y, reduction):
+def mse_loss_backward(
+    run: "use", gradient: torch.Tensor, x: torch.Tensor, y: torch.Tensor, reduction: int
+) -> torch.Tensor:
     """(encode(2/n) g) (x - y)."""
     return run.chain(_scaled_difference, gradient, x, y, 2.0 / x.numel() if reduction == _MEAN else 2.0)

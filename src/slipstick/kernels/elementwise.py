@@ -184,7 +184,7 @@ class Chain:
         """
         inputs = [_as_input(a, operator, i in self._conditions) for i, a in enumerate((*arguments, *self.constants))]
         tensors = [x for x in inputs if isinstance(x, torch.Tensor)]
-        shape = torch.broadcast_shapes(*(x.shape for x in tensors))
+        shape = _broadcast_shape(tensors)
         if out is None:
             outputs = _allocate(arguments, tensors, shape, self.masks)
         else:
@@ -261,6 +261,15 @@ def _as_input(argument: torch.Tensor | Number, operator: str, is_condition: bool
     if argument.dtype.is_floating_point or argument.dtype.is_complex:
         raise UnsupportedOperation(f"{operator}: {argument.dtype} carries no codes; use float32 or float64")
     return argument.to(torch.float64)
+
+
+def _broadcast_shape(tensors: list[torch.Tensor]) -> torch.Size:
+    if not tensors:
+        raise SpecificationError("a chain needs at least one tensor")
+    shape = tensors[0].shape
+    if all(x.shape == shape for x in tensors):
+        return shape
+    return torch.broadcast_tensors(*tensors)[0].shape  # type: ignore[no-untyped-call]
 
 
 def _allocate(

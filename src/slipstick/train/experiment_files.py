@@ -157,6 +157,8 @@ def _one_line(
             return f"{where}: this key is missing{others}"
         case "union_tag_invalid":
             return f"{where} = {context['tag']!r}: choose one of {context['expected_tags']}{others}"
+        case "model_attributes_type" | "model_type":
+            return f"{where} = {problem['input']!r}: must be a table{others}"
     message = problem["msg"].removeprefix("Value error, ").replace("Input should be", "must be")
     shown = f" = {problem['input']!r}" if key and not isinstance(problem["input"], dict) else ""
     return f"{where}{shown}: {message}{others}"

@@ -3,6 +3,9 @@
 import hashlib
 import io
 import sys
+import textwrap
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +18,7 @@ from slipstick.train.progress import progress_bar
 
 _IMAGE_COLUMNS = ("img", "image")
 _LABEL_COLUMNS = ("fine_label", "label", "labels")  # CIFAR-100 has a coarse label too
+_REASON_LENGTH = 200
 _TEST_SPLITS = ("test", "valid", "validation")
 
 
@@ -51,25 +55,37 @@ def _load_splits(name: str) -> Any:
         raise SpecificationError(f"data {name!r}: the folder is empty")
     if not folder.exists() and (folder.is_absolute() or name.startswith(".")):
         raise SpecificationError(f"data {name!r}: no such folder")
-    shown = datasets.utils.logging.is_progress_bar_enabled()
+    with _quiet_library():
+        try:
+            return datasets.load_dataset(name)
+        except Exception as error:  # the library raises whatever its readers, parsers and network clients raise
+            reason = _reason(error)
+            hint = "" if folder.exists() else "; give a local folder, a name on the Hugging Face hub, or 'digits'"
+            raise SpecificationError(f"data {name!r}: cannot be read: {reason}{hint}") from None
+
+
+@contextmanager
+def _quiet_library() -> Iterator[None]:
+    """Silence the library's own log of an error that is reported here, and its bars where there is no terminal."""
+    from datasets.utils import logging
+
+    level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+    logging.set_verbosity(logging.CRITICAL)
     if not sys.stderr.isatty():
-        datasets.disable_progress_bars()
+        logging.disable_progress_bar()
     try:
-        return datasets.load_dataset(name)
-    except Exception as error:  # the library raises whatever its readers, parsers and network clients raise
-        reason = _last_line(error)
-        hint = "" if folder.exists() else "; give a local folder, a name on the Hugging Face hub, or 'digits'"
-        raise SpecificationError(f"data {name!r}: cannot be read: {reason}{hint}") from None
+        yield
     finally:
-        if shown:
-            datasets.enable_progress_bars()
+        logging.set_verbosity(level)
+        if bars:
+            logging.enable_progress_bar()
 
 
-def _last_line(error: BaseException) -> str:
+def _reason(error: BaseException) -> str:
     while error.__cause__ is not None:  # the first cause says what is wrong, the rest where it was noticed
         error = error.__cause__
-    lines = str(error).strip().splitlines()
-    return lines[0] if lines else type(error).__name__
+    text = " ".join(str(error).split())
+    return textwrap.shorten(text, _REASON_LENGTH) if text else type(error).__name__
 
 
 def _column(name: str, present: list[str], wanted: tuple[str, ...], what: str) -> str:

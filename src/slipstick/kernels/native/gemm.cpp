@@ -7,7 +7,7 @@
 
 #include <stdexcept>
 
-#include "gemm_plan_build.h"
+#include "gemm_bytes_build.h"
 #include "gemm_problem.h"
 #include "gemm_schedule_build.h"
 #include "isa.h"
@@ -38,9 +38,8 @@ constexpr int64_t kPanelBytes = 256 * 1024, kColumnPackedBytes = 4;
 
 const GemmPath& choose_path(const GemmPlan& plan, int64_t terms, bool generic) {
     const GemmKernels& kernels = gemm_kernels();
-    if (!generic && terms <= plan.generic.unchecked_terms) {
-        if (const GemmPath* fast = kernels.fast(plan)) return *fast;
-    }
+    const GemmPath* fast = generic ? nullptr : kernels.fast(plan, terms);
+    if (fast) return *fast;
     return terms <= plan.generic.unchecked_terms ? kernels.unchecked : kernels.checked;
 }
 

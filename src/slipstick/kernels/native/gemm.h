@@ -39,7 +39,7 @@ struct GemmPath {
 struct GemmKernels {
     GemmPath checked;    // any tables, saturation at every step
     GemmPath unchecked;  // any tables, where the plan proves that no step but a merge can leave the range
-    const GemmPath* (*fast)(const GemmPlan&);  // a byte-class path, or nullptr
+    const GemmPath* (*fast)(const GemmPlan&, int64_t terms);  // a byte-class path that is exact, or nullptr
 };
 
 const GemmKernels& gemm_kernels();  // of current_isa()

@@ -149,7 +149,7 @@ void run_tile(const P& p, int64_t k0, int64_t k1, bool resume, const char* rows,
                 sum[r] = p.add(sum[r], p.product(rows + (k * R + r) * P::kRowBytes, columns + k * P::kColumnBytes));
         for (int r = 0; r < R; ++r) sum[r] = p.settle_run(sum[r], additions);
     }
-    for (int r = 0; r < R; ++r) P::store(at + r * P::kValueBytes, sum[r]);
+    for (int r = 0; r < R; ++r) P::store(at + r * P::kValueBytes, p.settle(sum[r], 0));
 }
 
 template <typename P, int R>

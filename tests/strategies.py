@@ -18,6 +18,8 @@ from slipstick import (
 
 underflows = st.sampled_from(["saturate", "flush"])
 formats = st.builds(LNS, st.integers(1, 10), st.integers(0, 16), underflows)
+carrier_formats = st.builds(LNS, st.integers(1, 6), st.integers(0, 16), underflows)
+"""Formats that float32 holds."""
 operand_formats = st.builds(LNS, st.integers(1, 6), st.integers(0, 8), underflows)
 orders = st.one_of(
     st.just(Sequential()),
@@ -58,7 +60,7 @@ def log_arithmetics(draw: st.DrawFn, nested: bool = True) -> LogArithmetic:
     format = draw(operand_formats)
     accumulator = draw(st.sampled_from(["guard", "operand", "nested" if nested else "guard"]))
     if accumulator == "nested":
-        wide = draw(st.builds(LNS, st.integers(1, 6), st.integers(format.frac_bits, 9), underflows))
+        wide = draw(st.builds(LNS, st.integers(1, 10), st.integers(format.frac_bits, 9), underflows))
         accumulator = LogArithmetic(wide, draw(adders_for(wide)))
     return LogArithmetic(format, draw(adders_for(format)), draw(orders), accumulator)
 

@@ -82,9 +82,9 @@ def test_a_toml_table_may_use_text_for_its_parts():
     format = "LNS(5,5)"
     add = {kind = "table", step = 0.5, d_max = 8.0}
     order = "Blocked(32)"
-    accumulator = "LNS(6,8) hamad2025"
+    accumulator = "LNS(7,8) hamad2025"
     """
-    expected = LogArithmetic(LNS(5, 5), Table(0.5, 8.0), Blocked(32), LogArithmetic(LNS(6, 8), "hamad2025"))
+    expected = LogArithmetic(LNS(5, 5), Table(0.5, 8.0), Blocked(32), LogArithmetic(LNS(7, 8), "hamad2025"))
     assert arithmetic_from_dict(tomllib.loads(document)) == expected
 
 

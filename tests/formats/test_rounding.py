@@ -39,15 +39,7 @@ def test_encode_is_correctly_rounded_beside_sampled_thresholds(frac_bits, dtype)
         np.testing.assert_array_equal(format.logs(floats)[1], clamped(logs, format))
 
 
-@pytest.mark.parametrize("int_bits", [7, 8, 9])
-def test_formats_beyond_float32_are_correctly_rounded_from_float64(int_bits):
-    for underflow in ("saturate", "flush"):
-        format = LNS(int_bits, 5, underflow)
-        floats, logs = around_thresholds(format, np.float64)
-        np.testing.assert_array_equal(format.logs(floats)[1], clamped(logs, format))
-
-
-@pytest.mark.parametrize("frac_bits", [0, 1, 5, 8, 12])
+@pytest.mark.parametrize("frac_bits", [0, 5, 8])
 def test_every_float32_of_an_octave_is_correctly_rounded(frac_bits):
     mantissas = np.arange(1 << 23, dtype=np.int64) + (1 << 23)
     expected = np.searchsorted(threshold_mantissas(frac_bits, 23), mantissas, side="left")
@@ -90,7 +82,7 @@ def test_two_stage_encoding_equals_encode_then_narrow(frac_bits, via, dtype):
         np.testing.assert_array_equal(direct, narrowed.log)
 
 
-@pytest.mark.parametrize(("frac_bits", "via"), [(0, 1), (0, 9), (3, 5), (5, 8), (8, 9)])
+@pytest.mark.parametrize(("frac_bits", "via"), [(0, 1), (0, 9), (5, 8)])
 def test_two_stage_encoding_is_right_for_every_float32_of_two_octaves(frac_bits, via):
     """Two octaves, because at zero fraction bits the parity of L, which decides ties, alternates by octave."""
     table = encode_table(frac_bits, via)

@@ -210,6 +210,12 @@ def test_an_update_format_that_cannot_be_narrowed_is_refused(update, message):
         kernel_spec(LogArithmetic(LNS(5, 5)), update)
 
 
+@pytest.mark.parametrize("int_bits", [7, 10])
+def test_operands_wider_than_float32_are_refused(int_bits):
+    with pytest.raises(SpecificationError, match=rf"LNS\({int_bits},5\).*int_bits"):
+        kernel_spec(LogArithmetic(LNS(int_bits, 5), accumulator="operand"))
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize("where", [0, 7, 1000, 4096])
 def test_a_nan_raises_and_names_the_operator(dtype, where, isa, threads):

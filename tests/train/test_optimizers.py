@@ -43,9 +43,10 @@ def test_constant_stays() -> None:
     assert set(rates(kind="constant")) == {0.1}
 
 
-@pytest.mark.parametrize(
-    ("name", "kind"), [("sgd", torch.optim.SGD), ("adam", torch.optim.Adam), ("adamw", torch.optim.AdamW)]
-)
+KINDS = {"sgd": torch.optim.SGD, "adam": torch.optim.Adam, "adamw": torch.optim.AdamW}
+
+
+@pytest.mark.parametrize("name", KINDS)
 def test_optimisers_are_pytorchs_own(name: str) -> None:
     experiment = Experiment(name="a", optimizer={"name": name, "lr": 0.02, "weight_decay": 0.3})
     optimizer = build_optimizer(experiment, [nn.Parameter(torch.zeros(1))])

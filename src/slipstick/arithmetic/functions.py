@@ -1,11 +1,12 @@
 """Functions of one number: of the exact real value of a code, correctly rounded to the grid.
 
 A function becomes a table over all codes of a format. float64 decides the nearest log; the few codes within 1e-6 LSB
-of a tie are settled with 60 digits.
+of a tie are settled with 60 digits, or exactly; a true tie goes to the even log.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from fractions import Fraction
 from functools import lru_cache
 
 import mpmath
@@ -109,15 +110,22 @@ def _sampled(f: _Function, log: NDArray[np.int64], negative: NDArray[np.bool_], 
 def _nearest_log(f: _Function, log: int, negative: bool, frac_bits: int) -> int:
     with mpmath.workdps(_DIGITS):
         magnitude = mpmath.power(2, mpmath.mpf(log) / (1 << frac_bits))
-        value = abs(f.exact(-magnitude if negative else magnitude))
-        return int(mpmath.floor(mpmath.log(value, 2) * (1 << frac_bits) + mpmath.mpf("0.5")))
+        value = mpmath.log(abs(f.exact(-magnitude if negative else magnitude)), 2) * (1 << frac_bits)
+        twice = mpmath.nint(2 * value)
+        if abs(2 * value - twice) < mpmath.mpf(10) ** (-_DIGITS // 2):
+            value = twice / 2  # a true tie, which only a power of two can make; nint takes it to even
+        return int(mpmath.nint(value))
 
 
 def _power(log: NDArray[np.int64], negative: NDArray[np.bool_], exponent: float, format: LNS) -> NDArray[np.int32]:
     """x^p: the log times p, nearest, ties to even; exact for integer p."""
     whole = float(exponent).is_integer()
     scaled = np.clip(log * float(exponent), -(2.0**30), 2.0**30)
-    codes = _codes(np.rint(scaled).astype(np.int64), negative & (whole and int(exponent) % 2 == 1), format)
+    nearest = np.rint(scaled).astype(np.int64)
+    numerator, denominator = float(exponent).as_integer_ratio()
+    for i in np.flatnonzero(np.abs(np.abs(scaled - np.floor(scaled)) - 0.5) < _TIE_GUARD):
+        nearest[i] = round(Fraction(int(log[i]) * numerator, denominator))  # ties to even
+    codes = _codes(nearest, negative & (whole and int(exponent) % 2 == 1), format)
     if not whole:
         codes = np.where(negative, UNDEFINED, codes)
     at_zero = 1.0 if exponent == 0 else np.inf if exponent < 0 else 0.0

@@ -3,8 +3,10 @@
 from typing import TYPE_CHECKING, Any
 
 import torch
+from torch import Tensor
+from torch._ops import OpOverloadPacket
 
-from slipstick.aten.registry import DEFINED
+from slipstick.aten.registry import DEFINED, Implementation
 
 if TYPE_CHECKING:
     from slipstick.aten.mode import use
@@ -15,7 +17,7 @@ _VALUED = (aten.addcmul, aten.addcmul_, aten.addcdiv, aten.addcdiv_)
 _SINGLE = {"norm": "linalg_vector_norm", "zero": "zero"}
 
 
-def _register(packet_name: str) -> torch.Tensor:
+def _register(packet_name: str) -> None:
     packet = getattr(aten, packet_name)
     in_place = packet_name.endswith("_")
     base = packet_name.removeprefix("_foreach_").rstrip("_")
@@ -27,12 +29,12 @@ def _register(packet_name: str) -> torch.Tensor:
             DEFINED[getattr(packet, name)] = _loop(single, in_place)
 
 
-def _loop(single: Any, in_place: bool) -> torch.Tensor:
-    def run_each(run: "use", tensors: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
-        def at(i: torch.Tensor, argument: torch.Tensor) -> torch.Tensor:
+def _loop(single: OpOverloadPacket, in_place: bool) -> Implementation:
+    def run_each(run: "use", tensors: list[Tensor], *args: Any, **kwargs: Any) -> list[Tensor] | None:
+        def at(i: int, argument: Any) -> Any:
             return argument[i] if isinstance(argument, list | tuple) else argument
 
-        results = []
+        results: list[Tensor] = []
         for i, tensor in enumerate(tensors):
             chosen = [at(i, a) for a in args]
             named = {k: at(i, v) for k, v in kwargs.items()}
@@ -50,7 +52,7 @@ for _name in sorted(_NAMES):
         _register(_name)
 
 
-def _copy_each(run: "use", targets: torch.Tensor, sources: torch.Tensor, non_blocking: bool = False) -> torch.Tensor:
+def _copy_each(run: "use", targets: list[Tensor], sources: list[Tensor], non_blocking: bool = False) -> None:
     for target, source in zip(targets, sources, strict=True):
         run.call(aten.copy_, target, source)
 

@@ -4,7 +4,7 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from types import TracebackType
+from types import FrameType, TracebackType
 from typing import Any
 
 import torch
@@ -19,6 +19,7 @@ from slipstick.aten.audit import Audit
 from slipstick.aten.backward_guard import BackwardGuard
 from slipstick.aten.registry import DEFINED, MOVES, SELECTIONS
 from slipstick.aten.rounded import run_rounded
+from slipstick.aten.signatures import Operand
 from slipstick.aten.update_phase import UpdatePhase
 from slipstick.errors import SpecificationError, UnsupportedOperation
 from slipstick.kernels.elementwise import Chain
@@ -83,7 +84,7 @@ class use(TorchDispatchMode):  # noqa: N801 (a context manager reads as a verb)
         """Whether operators are executed in the arithmetic here and now."""
         return not self._outside and not self._suspended and os.getpid() == self._pid
 
-    def chain(self, steps: Chain, *arguments: Any, out: torch.Tensor | None = None) -> torch.Tensor:
+    def chain(self, steps: Chain, *arguments: Operand, out: torch.Tensor | None = None) -> torch.Tensor:
         """Run an elementwise chain of one result in the arithmetic in force."""
         if out is not None and any(_overlaps(a, out) for a in arguments):
             return out.copy_(steps(self.spec, self.operator, *arguments))
@@ -252,12 +253,12 @@ def _overlaps(argument: Any, out: torch.Tensor) -> bool:
 
 def _calling_module() -> str:
     """The innermost nn.Module whose forward is running, for error messages."""
-    frame = sys._getframe(1)
+    frame: FrameType | None = sys._getframe(1)
     while frame is not None:
         owner = frame.f_locals.get("self")
         if isinstance(owner, torch.nn.Module) and frame.f_code.co_name == "forward":
             return f"called by {type(owner).__name__}"
-        frame = frame.f_back  # type: ignore[assignment]
+        frame = frame.f_back
     return "called outside a module"
 
 

@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 import torch
+from torch import Tensor
 
 from slipstick.aten import elementary
 from slipstick.aten.registry import defined, existing, moves, selections
@@ -56,39 +57,38 @@ selections(aten.max.default, aten.max.dim, aten.min.default, aten.min.dim)
 @defined(aten._to_copy.default)
 def to_copy(
     run: "use",
-    x: torch.Tensor,
+    x: Tensor,
     dtype: torch.dtype | None = None,
-    layout: Any = None,
-    device: Any = None,
+    layout: torch.layout | None = None,
+    device: torch.device | None = None,
     pin_memory: bool | None = None,
     non_blocking: bool = False,
-    memory_format: Any = None,
-) -> torch.Tensor:
+    memory_format: torch.memory_format | None = None,
+) -> Tensor:
     """Between float32 and float64 a number of the grid moves unchanged; an integer becomes a number of the grid."""
-    _check_dtype(run, dtype or x.dtype)
+    wanted = dtype or x.dtype
+    _check_dtype(run, wanted)
     if device is not None and torch.device(device).type != "cpu":
         raise UnsupportedOperation(f"{run.operator}: no kernels for {device}; stay on the CPU")
     options = {"dtype": dtype, "layout": layout, "device": device, "non_blocking": non_blocking}
-    changes = dtype is not None and dtype != x.dtype
-    source = run.snap(x) if changes and (x.dtype.is_floating_point or dtype.is_floating_point) else x
-    return aten._to_copy.default(source, **options, memory_format=memory_format)
+    crosses_types = wanted != x.dtype and (x.dtype.is_floating_point or wanted.is_floating_point)
+    copied: Tensor = aten._to_copy.default(run.snap(x) if crosses_types else x, **options, memory_format=memory_format)
+    return copied
 
 
 @defined(prims.convert_element_type.default)
-def convert_element_type(run: "use", x: torch.Tensor, dtype: torch.dtype | None) -> torch.Tensor:
+def convert_element_type(run: "use", x: Tensor, dtype: torch.dtype) -> Tensor:
     return to_copy(run, x, dtype=dtype)
 
 
 @defined(aten.copy_.default)
-def copy_(
-    run: "use", x: torch.Tensor, source: torch.Tensor, non_blocking: bool = False, *, out: torch.Tensor | None
-) -> torch.Tensor:
+def copy_(run: "use", x: Tensor, source: Tensor, non_blocking: bool = False, *, out: Tensor) -> Tensor:
     """Raw values pass, unless the type changes."""
     return out.copy_(run.snap(source) if source.dtype != out.dtype and source.dtype != torch.bool else source)
 
 
 @defined(aten.uniform_.default, aten.normal_.default, aten.exponential_.default, aten.log_normal_.default)
-def sample_(run: "use", x: torch.Tensor, *args: Any, out: torch.Tensor | None, **kwargs: Any) -> torch.Tensor:
+def sample_(run: "use", x: Tensor, *args: Any, out: Tensor, **kwargs: Any) -> Tensor:
     """PyTorch's samples, rounded to the grid."""
     name = run.operator.split(".")[1]
     getattr(out, name)(*args, **kwargs)
@@ -96,7 +96,7 @@ def sample_(run: "use", x: torch.Tensor, *args: Any, out: torch.Tensor | None, *
 
 
 @defined(*existing(aten, "rand randn rand_like randn_like normal normal_functional uniform"))
-def sample(run: "use", *args: Any, **kwargs: Any) -> torch.Tensor:
+def sample(run: "use", *args: Any, **kwargs: Any) -> Tensor:
     """PyTorch's samples, rounded to the grid."""
     packet, overload = run.operator.split(".")[1:]
     return run.snap(getattr(getattr(aten, packet), overload)(*args, **kwargs))
@@ -105,17 +105,18 @@ def sample(run: "use", *args: Any, **kwargs: Any) -> torch.Tensor:
 @defined(aten.index_put.default, aten.index_put_.default)
 def index_put(
     run: "use",
-    x: torch.Tensor,
-    indices: Any,
-    values: torch.Tensor,
+    x: Tensor,
+    indices: list[Tensor | None],
+    values: Tensor,
     accumulate: bool = False,
-    out: torch.Tensor | None = None,
-) -> torch.Tensor:
+    out: Tensor | None = None,
+) -> Tensor:
     if accumulate:
         raise UnsupportedOperation(f"{run.operator}: accumulate=True is not defined yet in {run.arithmetic}")
-    return aten.index_put(x, indices, values) if out is None else aten.index_put_(out, indices, values)
+    result: Tensor = aten.index_put(x, indices, values) if out is None else aten.index_put_(out, indices, values)
+    return result
 
 
-def _check_dtype(run, dtype: torch.dtype) -> None:
+def _check_dtype(run: "use", dtype: torch.dtype) -> None:
     if dtype.is_complex or (dtype.is_floating_point and dtype not in (torch.float32, torch.float64)):
         raise UnsupportedOperation(f"{run.operator}: {dtype} carries no codes; use float32 or float64")

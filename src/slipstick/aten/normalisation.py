@@ -4,10 +4,12 @@ import math
 from typing import TYPE_CHECKING
 
 import torch
+from torch import Tensor
 
 from slipstick.aten import elementary
 from slipstick.aten.reductions import sum_of, variance_of
 from slipstick.aten.registry import defined
+from slipstick.aten.signatures import Gradients
 from slipstick.kernels.elementwise import Value, chain
 
 if TYPE_CHECKING:
@@ -46,47 +48,49 @@ def _running_scaled(running: Value, momentum: Value, kept: Value, statistic: Val
     return kept * running + momentum * (factor * statistic)
 
 
-def _channelwise(x: torch.Tensor, per_channel: torch.Tensor) -> torch.Tensor:
+def _channelwise(x: Tensor, per_channel: Tensor) -> Tensor:
     return per_channel.reshape(-1, *[1] * (x.dim() - 2)) if x.dim() > 1 else per_channel
 
 
-def _reduced(x: torch.Tensor) -> torch.Tensor:
+def _reduced(x: Tensor) -> list[int]:
     return [0, *range(2, x.dim())]
 
 
 def _normalise(
     run: "use",
-    x: torch.Tensor,
-    mean: torch.Tensor,
-    inverse: torch.Tensor,
-    weight: torch.Tensor | None,
-    bias: torch.Tensor | None,
-) -> torch.Tensor:
+    x: Tensor,
+    mean: Tensor,
+    inverse: Tensor,
+    weight: Tensor | None,
+    bias: Tensor | None,
+) -> Tensor:
     parts = [_channelwise(x, p) for p in (mean, inverse, weight, bias) if p is not None]
     return run.chain((_normalised, _normalised_scaled, _normalised_affine)[len(parts) - 2], x, *parts)
 
 
 def _batch_norm(
     run: "use",
-    x: torch.Tensor,
-    weight: torch.Tensor | None,
-    bias: torch.Tensor | None,
-    running_mean: torch.Tensor | None,
-    running_var: torch.Tensor | None,
+    x: Tensor,
+    weight: Tensor | None,
+    bias: Tensor | None,
+    running_mean: Tensor | None,
+    running_var: Tensor | None,
     training: bool,
     momentum: float,
     eps: float,
-) -> torch.Tensor:
+) -> tuple[Tensor, Tensor, Tensor]:
     """((x - mean) * rsqrt(var + eps)) * weight + bias, var = sum((x - mean)^2) * encode(1/n).
 
     running = (1 - momentum) * running + momentum * statistic, the variance times encode(n/(n-1)).
     """
     if not training:
+        assert running_mean is not None
+        assert running_var is not None
         inverse = run.chain(_inverse_root, running_var, eps)
         y = _normalise(run, x, run.snap(running_mean), inverse, weight, bias)
         return y, x.new_empty(0), x.new_empty(0)
     variance, mean = variance_of(run, x, _reduced(x), False, 0)
-    if running_mean is not None:
+    if running_mean is not None and running_var is not None:
         n = math.prod(x.shape[d] for d in _reduced(x))
         unbiased = n / (n - 1) if n > 1 else 1.0
         spec = run.update_spec
@@ -99,28 +103,28 @@ def _batch_norm(
 @defined(aten.native_batch_norm.default, aten._native_batch_norm_legit.default)
 def native_batch_norm(
     run: "use",
-    x: torch.Tensor,
-    weight: torch.Tensor | None,
-    bias: torch.Tensor | None,
-    running_mean: torch.Tensor | None,
-    running_var: torch.Tensor | None,
+    x: Tensor,
+    weight: Tensor | None,
+    bias: Tensor | None,
+    running_mean: Tensor | None,
+    running_var: Tensor | None,
     training: bool,
     momentum: float,
     eps: float,
-) -> torch.Tensor:
+) -> tuple[Tensor, Tensor, Tensor]:
     return _batch_norm(run, x, weight, bias, running_mean, running_var, training, momentum, eps)
 
 
 @defined(aten._native_batch_norm_legit.no_stats)
 def native_batch_norm_without_stats(
     run: "use",
-    x: torch.Tensor,
-    weight: torch.Tensor | None,
-    bias: torch.Tensor | None,
+    x: Tensor,
+    weight: Tensor | None,
+    bias: Tensor | None,
     training: bool,
     momentum: float,
     eps: float,
-) -> torch.Tensor:
+) -> tuple[Tensor, Tensor, Tensor]:
     return _batch_norm(run, x, weight, bias, None, None, True, momentum, eps)
 
 
@@ -148,19 +152,26 @@ def _product_with_normalised(gradient: Value, x: Value, mean: Value, inverse: Va
 @defined(aten.native_batch_norm_backward.default)
 def native_batch_norm_backward(
     run: "use",
-    gradient: torch.Tensor,
-    x: torch.Tensor,
-    weight: torch.Tensor | None,
-    running_mean: torch.Tensor | None,
-    running_var: torch.Tensor | None,
-    save_mean: torch.Tensor | None,
-    save_invstd: torch.Tensor | None,
+    gradient: Tensor,
+    x: Tensor,
+    weight: Tensor | None,
+    running_mean: Tensor | None,
+    running_var: Tensor | None,
+    save_mean: Tensor | None,
+    save_invstd: Tensor | None,
     train: bool,
     eps: float,
     output_mask: list[bool],
-) -> torch.Tensor:
+) -> Gradients:
     """With h = (x - mean) inv: db = sum(g), dw = sum(g h), dx = ((g - db/n) - h (dw/n)) (inv w); eval: g (inv w)."""
-    mean, inverse = (save_mean, save_invstd) if train else (running_mean, run.chain(_inverse_root, running_var, eps))
+    if train:
+        assert save_mean is not None
+        assert save_invstd is not None
+        mean, inverse = save_mean, save_invstd
+    else:
+        assert running_mean is not None
+        assert running_var is not None
+        mean, inverse = running_mean, run.chain(_inverse_root, running_var, eps)
     mean, inverse = _channelwise(x, mean), _channelwise(x, inverse)
     scale = 1.0 if weight is None else _channelwise(x, weight)
     db = sum_of(run, gradient, _reduced(x)) if train or output_mask[2] else None
@@ -169,6 +180,8 @@ def native_batch_norm_backward(
         dw = sum_of(run, run.chain(_product_with_normalised, gradient, x, mean, inverse), _reduced(x))
     dx = None
     if output_mask[0] and train:
+        assert db is not None
+        assert dw is not None
         n = math.prod(x.shape[d] for d in _reduced(x))
         sums = _channelwise(x, db), _channelwise(x, dw)
         dx = run.chain(_gradient_of_input, gradient, x, mean, inverse, scale, *sums, 1.0 / n)

@@ -3,9 +3,10 @@
 from typing import TYPE_CHECKING, Any
 
 import torch
+from torch import Tensor
 
 from slipstick.aten import elementary
-from slipstick.aten.registry import defined
+from slipstick.aten.registry import defined, existing
 from slipstick.aten.signatures import Operand
 from slipstick.errors import UnsupportedOperation
 from slipstick.kernels.elementwise import Chain, Value, chain
@@ -28,40 +29,37 @@ def _sub_scaled(a: Value, b: Value, alpha: Value) -> Value:
 
 
 @defined(aten.add.Tensor, aten.add_.Tensor, aten.add.Scalar, aten.add_.Scalar, aten.add.out)
-def add(
-    run: "use", a: torch.Tensor, b: torch.Tensor, alpha: float = 1, out: torch.Tensor | None = None
-) -> torch.Tensor:
+def add(run: "use", a: Tensor, b: Operand, alpha: float = 1, out: Tensor | None = None) -> Tensor:
     """a + alpha b; an optimiser's step counter counts exactly instead."""
     if out is not None and run.counts_steps(out):
-        return torch.ops.aten.add_.Tensor(out, b, alpha=alpha)
+        counted: Tensor = aten.add_.Tensor(out, b, alpha=alpha)
+        return counted
     if alpha == 1:
         return run.chain(elementary.add, a, b, out=out)
     return run.chain(_add_scaled, a, b, alpha, out=out)
 
 
 @defined(aten.sub.Tensor, aten.sub_.Tensor, aten.sub.Scalar, aten.sub_.Scalar, aten.sub.out)
-def sub(
-    run: "use", a: torch.Tensor, b: torch.Tensor, alpha: float = 1, out: torch.Tensor | None = None
-) -> torch.Tensor:
+def sub(run: "use", a: Tensor, b: Operand, alpha: float = 1, out: Tensor | None = None) -> Tensor:
     if alpha == 1:
         return run.chain(elementary.sub, a, b, out=out)
     return run.chain(_sub_scaled, a, b, alpha, out=out)
 
 
 @defined(aten.rsub.Tensor, aten.rsub.Scalar)
-def rsub(run: "use", a: torch.Tensor, b: torch.Tensor, alpha: float = 1) -> torch.Tensor:
+def rsub(run: "use", a: Tensor, b: Operand, alpha: float = 1) -> Tensor:
     if alpha == 1:
         return run.chain(elementary.sub, b, a)
     return run.chain(_sub_scaled, b, a, alpha)
 
 
 @defined(aten.mul.Tensor, aten.mul_.Tensor, aten.mul.Scalar, aten.mul_.Scalar, aten.mul.out)
-def mul(run: "use", a: torch.Tensor, b: torch.Tensor, out: torch.Tensor | None = None) -> torch.Tensor:
+def mul(run: "use", a: Tensor, b: Operand, out: Tensor | None = None) -> Tensor:
     return run.chain(elementary.mul, a, b, out=out)
 
 
 @defined(aten.div.Tensor, aten.div_.Tensor, aten.div.Scalar, aten.div_.Scalar, aten.div.out)
-def div(run: "use", a: torch.Tensor, b: torch.Tensor, out: torch.Tensor | None = None) -> torch.Tensor:
+def div(run: "use", a: Tensor, b: Operand, out: Tensor | None = None) -> Tensor:
     return run.chain(elementary.div, a, b, out=out)
 
 
@@ -71,9 +69,7 @@ def _addcmul(x: Value, a: Value, b: Value, value: Value) -> Value:
 
 
 @defined(aten.addcmul.default, aten.addcmul_.default, aten.addcmul.out)
-def addcmul(
-    run: "use", x: torch.Tensor, a: torch.Tensor, b: torch.Tensor, value: float = 1, out: torch.Tensor | None = None
-) -> torch.Tensor:
+def addcmul(run: "use", x: Tensor, a: Tensor, b: Tensor, value: float = 1, out: Tensor | None = None) -> Tensor:
     return run.chain(_addcmul, x, a, b, value, out=out)
 
 
@@ -83,9 +79,7 @@ def _addcdiv(x: Value, a: Value, b: Value, value: Value) -> Value:
 
 
 @defined(aten.addcdiv.default, aten.addcdiv_.default, aten.addcdiv.out)
-def addcdiv(
-    run: "use", x: torch.Tensor, a: torch.Tensor, b: torch.Tensor, value: float = 1, out: torch.Tensor | None = None
-) -> torch.Tensor:
+def addcdiv(run: "use", x: Tensor, a: Tensor, b: Tensor, value: float = 1, out: Tensor | None = None) -> Tensor:
     return run.chain(_addcdiv, x, a, b, value, out=out)
 
 
@@ -95,9 +89,7 @@ def _lerp(start: Value, end: Value, weight: Value) -> Value:
 
 
 @defined(aten.lerp.Scalar, aten.lerp_.Scalar, aten.lerp.Tensor, aten.lerp_.Tensor)
-def lerp(
-    run: "use", start: torch.Tensor, end: torch.Tensor, weight: torch.Tensor | None, out: torch.Tensor | None = None
-) -> torch.Tensor:
+def lerp(run: "use", start: Tensor, end: Tensor, weight: Operand, out: Tensor | None = None) -> Tensor:
     """start + weight (end - start), whatever the weight."""
     return run.chain(_lerp, start, end, weight, out=out)
 
@@ -107,20 +99,20 @@ def _fma(a: Value, b: Value, c: Value) -> Value:
     return a * b + c
 
 
-@defined(prims.fma.default) if hasattr(prims, "fma") else (lambda f: f)
-def fma(run: "use", a: torch.Tensor, b: torch.Tensor, c: torch.Tensor) -> torch.Tensor:
+@defined(*existing(prims, "fma"))
+def fma(run: "use", a: Tensor, b: Tensor, c: Tensor) -> Tensor:
     return run.chain(_fma, a, b, c)
 
 
 def _define_unary(chained: Chain, *operators: Any) -> None:
     @defined(*operators)
-    def unary(run: "use", x: torch.Tensor, out: torch.Tensor | None = None) -> torch.Tensor:
+    def unary(run: "use", x: Tensor, out: Tensor | None = None) -> Tensor:
         return run.chain(chained, x, out=out)
 
 
 def _define_binary(chained: Chain, *operators: Any) -> None:
     @defined(*operators)
-    def binary(run: "use", a: torch.Tensor, b: torch.Tensor, out: torch.Tensor | None = None) -> torch.Tensor:
+    def binary(run: "use", a: Tensor, b: Operand, out: Tensor | None = None) -> Tensor:
         return run.chain(chained, a, b, out=out)
 
 
@@ -169,7 +161,7 @@ for _name, _chained in (
 
 
 @defined(aten.pow.Tensor_Scalar, aten.pow_.Scalar)
-def pow_by_scalar(run: "use", x: torch.Tensor, exponent: float, out: torch.Tensor | None = None) -> torch.Tensor:
+def pow_by_scalar(run: "use", x: Tensor, exponent: float, out: Tensor | None = None) -> Tensor:
     """x^p: the log times p. sqrt and rsqrt for p = +-1/2, as hardware shares them."""
     if exponent in (0.5, -0.5):
         return run.chain(_ROOTS[exponent], x, out=out)
@@ -203,9 +195,10 @@ def _clamp_high(x: Value, high: Value) -> Value:
 
 @defined(aten.clamp, aten.clamp_)
 def clamp(
-    run: "use", x: torch.Tensor, min: Operand | None = None, max: Operand | None = None, out: torch.Tensor | None = None
-) -> torch.Tensor:
+    run: "use", x: Tensor, min: Operand | None = None, max: Operand | None = None, out: Tensor | None = None
+) -> Tensor:
     if min is None:
+        assert max is not None
         return run.chain(_clamp_high, x, max, out=out)
     if max is None:
         return run.chain(_clamp_low, x, min, out=out)
@@ -217,9 +210,7 @@ _define_binary(_clamp_high, aten.clamp_max, aten.clamp_max_)
 
 
 @defined(aten.hardtanh.default, aten.hardtanh_.default)
-def hardtanh(
-    run: "use", x: torch.Tensor, min_val: float = -1, max_val: float = 1, out: torch.Tensor | None = None
-) -> torch.Tensor:
+def hardtanh(run: "use", x: Tensor, min_val: float = -1, max_val: float = 1, out: Tensor | None = None) -> Tensor:
     return run.chain(_clamp_both, x, min_val, max_val, out=out)
 
 
@@ -229,9 +220,7 @@ def _hardtanh_backward(gradient: Value, x: Value, low: Value, high: Value) -> Va
 
 
 @defined(aten.hardtanh_backward.default)
-def hardtanh_backward(
-    run: "use", gradient: torch.Tensor, x: torch.Tensor, min_val: float, max_val: float
-) -> torch.Tensor:
+def hardtanh_backward(run: "use", gradient: Tensor, x: Tensor, min_val: float, max_val: float) -> Tensor:
     return run.chain(_hardtanh_backward, gradient, x, min_val, max_val)
 
 
@@ -241,7 +230,7 @@ def _threshold_backward(gradient: Value, x: Value, threshold: Value) -> Value:
 
 
 @defined(aten.threshold_backward.default)
-def threshold_backward(run: "use", gradient: torch.Tensor, x: torch.Tensor, threshold: float) -> torch.Tensor:
+def threshold_backward(run: "use", gradient: Tensor, x: Tensor, threshold: float) -> Tensor:
     return run.chain(_threshold_backward, gradient, x, threshold)
 
 
@@ -256,16 +245,12 @@ def _leaky_relu_backward(gradient: Value, x: Value, slope: Value) -> Value:
 
 
 @defined(aten.leaky_relu.default, aten.leaky_relu_.default)
-def leaky_relu(
-    run: "use", x: torch.Tensor, negative_slope: float = 0.01, out: torch.Tensor | None = None
-) -> torch.Tensor:
+def leaky_relu(run: "use", x: Tensor, negative_slope: float = 0.01, out: Tensor | None = None) -> Tensor:
     return run.chain(_leaky_relu, x, negative_slope, out=out)
 
 
 @defined(aten.leaky_relu_backward.default)
-def leaky_relu_backward(
-    run: "use", gradient: torch.Tensor, x: torch.Tensor, negative_slope: float, self_is_result: bool
-) -> torch.Tensor:
+def leaky_relu_backward(run: "use", gradient: Tensor, x: Tensor, negative_slope: float, self_is_result: bool) -> Tensor:
     return run.chain(_leaky_relu_backward, gradient, x, negative_slope)
 
 
@@ -296,15 +281,13 @@ def _where(condition: Value, a: Value, b: Value) -> Value:
 
 
 @defined(aten.where.self, aten.where.ScalarSelf, aten.where.ScalarOther, aten.where.Scalar, prims.where.default)
-def where(run: "use", condition: torch.Tensor, a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+def where(run: "use", condition: Tensor, a: Operand, b: Operand) -> Tensor:
     """Selects among raw values rounded to the grid."""
     return run.chain(_where, condition, a, b)
 
 
 @defined(aten.div.Tensor_mode, aten.div_.Tensor_mode, aten.div.Scalar_mode, aten.div_.Scalar_mode)
-def div_mode(
-    run: "use", a: torch.Tensor, b: torch.Tensor, rounding_mode: str | None = None, out: torch.Tensor | None = None
-) -> torch.Tensor:
+def div_mode(run: "use", a: Tensor, b: Operand, rounding_mode: str | None = None, out: Tensor | None = None) -> Tensor:
     if rounding_mode is not None:
         raise UnsupportedOperation(
             f"{run.operator}: rounding_mode={rounding_mode!r} is not defined in {run.arithmetic}; divide in ss.exact()"

@@ -1,12 +1,14 @@
 """Matrix products and convolutions. Bias and beta*C are added in the operand arithmetic after the sum is rounded."""
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
+from torch import Tensor
 
 from slipstick.aten import elementary
 from slipstick.aten.registry import defined
-from slipstick.aten.signatures import Ints
+from slipstick.aten.signatures import Gradients
 from slipstick.kernels import products
 from slipstick.kernels.elementwise import Value, chain
 
@@ -16,36 +18,44 @@ if TYPE_CHECKING:
 aten = torch.ops.aten
 
 
+class _Geometry(NamedTuple):
+    """One number per spatial axis."""
+
+    stride: list[int]
+    padding: list[int]
+    dilation: list[int]
+
+
 @chain
 def _blend(c: Value, product: Value, beta: Value, alpha: Value) -> Value:
     return beta * c + alpha * product
 
 
 @defined(aten.mm.default, aten.bmm.default)
-def mm(run: "use", a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+def mm(run: "use", a: Tensor, b: Tensor) -> Tensor:
     return products.matmul(a, b, run.spec, operator=run.operator)
 
 
 @defined(aten.mv.default)
-def mv(run: "use", a: torch.Tensor, x: torch.Tensor) -> torch.Tensor:
+def mv(run: "use", a: Tensor, x: Tensor) -> Tensor:
     return mm(run, a, x.unsqueeze(1)).squeeze(1)
 
 
 @defined(aten.dot.default, aten.vdot.default)
-def dot(run: "use", a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+def dot(run: "use", a: Tensor, b: Tensor) -> Tensor:
     return mm(run, a.unsqueeze(0), b.unsqueeze(1)).reshape(())
 
 
 @defined(aten.addmm.default, aten.addmm_.default, aten.baddbmm.default, aten.baddbmm_.default)
 def addmm(
     run: "use",
-    c: torch.Tensor,
-    a: torch.Tensor,
-    b: torch.Tensor,
+    c: Tensor,
+    a: Tensor,
+    b: Tensor,
     beta: float = 1,
     alpha: float = 1,
-    out: torch.Tensor | None = None,
-) -> torch.Tensor:
+    out: Tensor | None = None,
+) -> Tensor:
     """beta C + alpha (A B)."""
     return _plus_product(run, c, mm(run, a, b), beta, alpha, out)
 
@@ -53,19 +63,17 @@ def addmm(
 @defined(aten.addmv.default, aten.addmv_.default)
 def addmv(
     run: "use",
-    c: torch.Tensor,
-    a: torch.Tensor,
-    x: torch.Tensor,
+    c: Tensor,
+    a: Tensor,
+    x: Tensor,
     beta: float = 1,
     alpha: float = 1,
-    out: torch.Tensor | None = None,
-) -> torch.Tensor:
+    out: Tensor | None = None,
+) -> Tensor:
     return _plus_product(run, c, mv(run, a, x), beta, alpha, out)
 
 
-def _plus_product(
-    run: "use", c: torch.Tensor, product: torch.Tensor, beta: float, alpha: float, out: torch.Tensor | None
-) -> torch.Tensor:
+def _plus_product(run: "use", c: Tensor, product: Tensor, beta: float, alpha: float, out: Tensor | None) -> Tensor:
     if beta == 1 and alpha == 1:
         return run.chain(elementary.add, c, product, out=product if out is None else out)
     return run.chain(_blend, c, product, beta, alpha, out=out)
@@ -74,17 +82,17 @@ def _plus_product(
 @defined(aten.convolution.default, aten.convolution_overrideable.default, aten._convolution.default)
 def convolution(
     run: "use",
-    x: torch.Tensor,
-    w: torch.Tensor,
-    bias: torch.Tensor | None,
-    stride: Ints,
-    padding: Ints,
-    dilation: Ints,
+    x: Tensor,
+    w: Tensor,
+    bias: Tensor | None,
+    stride: Sequence[int],
+    padding: Sequence[int],
+    dilation: Sequence[int],
     transposed: bool,
-    output_padding: Ints,
+    output_padding: Sequence[int],
     groups: int,
     *flags: bool,
-) -> torch.Tensor:
+) -> Tensor:
     """Terms: input channel, kernel row, kernel column; a transposed convolution is an input gradient."""
     batched = x if x.dim() == w.dim() else x.unsqueeze(0)
     geometry = _geometry(w, stride, padding, dilation)
@@ -101,21 +109,23 @@ def convolution(
 @defined(aten.convolution_backward.default)
 def convolution_backward(
     run: "use",
-    gy: torch.Tensor,
-    x: torch.Tensor,
-    w: torch.Tensor,
+    gy: Tensor,
+    x: Tensor,
+    w: Tensor,
     bias_sizes: list[int] | None,
-    stride: Ints,
-    padding: Ints,
-    dilation: Ints,
+    stride: Sequence[int],
+    padding: Sequence[int],
+    dilation: Sequence[int],
     transposed: bool,
-    output_padding: Ints,
+    output_padding: Sequence[int],
     groups: int,
     output_mask: list[bool],
-) -> torch.Tensor:
+) -> Gradients:
     """Input gradient: (output channel, kernel row, kernel column); weight gradient: (sample, row, column)."""
     geometry = _geometry(w, stride, padding, dilation)
-    gx = gw = gb = None
+    gx: Tensor | None = None
+    gw: Tensor | None = None
+    gb: Tensor | None = None
     if output_mask[0] and transposed:
         gx = products.convolution(gy, w, run.spec, *geometry, groups)
     elif output_mask[0]:
@@ -128,24 +138,24 @@ def convolution_backward(
     return gx, gw, gb
 
 
-def _geometry(w: torch.Tensor, stride: Ints, padding: Ints, dilation: Ints) -> torch.Tensor:
+def _geometry(w: Tensor, stride: Sequence[int], padding: Sequence[int], dilation: Sequence[int]) -> _Geometry:
     n = w.dim() - 2
-    return tuple(list(g) * n if len(g) == 1 else list(g) for g in (stride, padding, dilation))
+    return _Geometry(*(list(g) * n if len(g) == 1 else list(g) for g in (stride, padding, dilation)))
 
 
 def _transposed_shape(
-    x: torch.Tensor, w: torch.Tensor, geometry: torch.Tensor, output_padding: Ints, groups: int
-) -> torch.Tensor:
+    x: Tensor, w: Tensor, geometry: _Geometry, output_padding: Sequence[int], groups: int
+) -> list[int]:
     extra = list(output_padding) * (w.dim() - 2) if len(output_padding) == 1 else output_padding
     spatial = [
         (size - 1) * s - 2 * p + d * (k - 1) + 1 + e
         for size, s, p, d, k, e in zip(x.shape[2:], *geometry, w.shape[2:], extra, strict=True)
     ]
-    return (x.shape[0], w.shape[1] * groups, *spatial)
+    return [x.shape[0], w.shape[1] * groups, *spatial]
 
 
 @defined(aten.linear.default)
-def linear(run: "use", x: torch.Tensor, w: torch.Tensor, bias: torch.Tensor | None = None) -> torch.Tensor:
+def linear(run: "use", x: Tensor, w: Tensor, bias: Tensor | None = None) -> Tensor:
     """x W^T + b. Reaches the mode only where PyTorch does not decompose it, as in inference mode."""
     y = mm(run, x.reshape(-1, x.shape[-1]), w.t())
     if bias is not None:

@@ -4,6 +4,7 @@ import math
 from typing import TYPE_CHECKING
 
 import torch
+from torch import Tensor
 
 from slipstick.aten import elementary
 from slipstick.aten.registry import defined
@@ -18,15 +19,15 @@ aten = torch.ops.aten
 prims = torch.ops.prims
 
 
-def axes(x: torch.Tensor, dim: Dims) -> torch.Tensor:
+def axes(x: Tensor, dim: Dims) -> list[int]:
     """The reduced axes, ascending; all of them where none is named."""
-    if dim is None or (isinstance(dim, list | tuple) and not dim):
+    if dim is None or (not isinstance(dim, int) and not dim):
         return list(range(x.dim()))
     dims = [dim] if isinstance(dim, int) else dim
     return sorted(d % x.dim() if x.dim() else 0 for d in dims) if x.dim() else []
 
 
-def sum_of(run: "use", x: torch.Tensor, dims: list[int], keepdim: bool = False) -> torch.Tensor:
+def sum_of(run: "use", x: Tensor, dims: list[int], keepdim: bool = False) -> Tensor:
     """The sum over ``dims``; of nothing it is zero, of one number that number on the grid."""
     if not dims or x.numel() == 0:
         shape = [1 if d in dims else size for d, size in enumerate(x.shape)]
@@ -35,9 +36,7 @@ def sum_of(run: "use", x: torch.Tensor, dims: list[int], keepdim: bool = False) 
     return products.sum_over(x, dims, keepdim, run.spec)
 
 
-def mean_of(
-    run: "use", x: torch.Tensor, dims: list[int], keepdim: bool = False, n: float | None = None
-) -> torch.Tensor:
+def mean_of(run: "use", x: Tensor, dims: list[int], keepdim: bool = False, n: float | None = None) -> Tensor:
     """sum * encode(1/n)."""
     count = math.prod(x.shape[d] for d in dims) if n is None else n
     if count <= 0:
@@ -46,7 +45,7 @@ def mean_of(
     return run.chain(elementary.mul, total, 1.0 / count, out=total)
 
 
-def variance_of(run: "use", x: torch.Tensor, dims: list[int], keepdim: bool, correction: float | None) -> torch.Tensor:
+def variance_of(run: "use", x: Tensor, dims: list[int], keepdim: bool, correction: float) -> tuple[Tensor, Tensor]:
     """mean, and sum((x - mean)^2) * encode(1/(n - correction))."""
     mean = mean_of(run, x, dims, keepdim=True)
     squares = run.chain(elementary.square, run.chain(elementary.sub, x, mean))
@@ -58,54 +57,48 @@ def variance_of(run: "use", x: torch.Tensor, dims: list[int], keepdim: bool, cor
 @defined(aten.sum.default, aten.sum.dim_IntList, prims.sum.default)
 def sum_(
     run: "use",
-    x: torch.Tensor,
+    x: Tensor,
     dim: Dims = None,
     keepdim: bool = False,
     *,
     dtype: torch.dtype | None = None,
     output_dtype: torch.dtype | None = None,
-) -> torch.Tensor:
+) -> Tensor:
     return _cast(run, sum_of(run, _floating(x, dtype), axes(x, dim), keepdim), dtype)
 
 
 @defined(aten.mean.default, aten.mean.dim)
-def mean(
-    run: "use", x: torch.Tensor, dim: Dims = None, keepdim: bool = False, *, dtype: torch.dtype | None = None
-) -> torch.Tensor:
+def mean(run: "use", x: Tensor, dim: Dims = None, keepdim: bool = False, *, dtype: torch.dtype | None = None) -> Tensor:
     return _cast(run, mean_of(run, _floating(x, dtype), axes(x, dim), keepdim), dtype)
 
 
 @defined(aten.var.correction)
-def var(
-    run: "use", x: torch.Tensor, dim: Dims = None, *, correction: float | None = 1, keepdim: bool = False
-) -> torch.Tensor:
+def var(run: "use", x: Tensor, dim: Dims = None, *, correction: float | None = 1, keepdim: bool = False) -> Tensor:
     return variance_of(run, x, axes(x, dim), keepdim, 1 if correction is None else correction)[0]
 
 
 @defined(aten.std.correction)
-def std(
-    run: "use", x: torch.Tensor, dim: Dims = None, *, correction: float | None = 1, keepdim: bool = False
-) -> torch.Tensor:
+def std(run: "use", x: Tensor, dim: Dims = None, *, correction: float | None = 1, keepdim: bool = False) -> Tensor:
     return run.chain(elementary.root, var(run, x, dim, correction=correction, keepdim=keepdim))
 
 
 @defined(aten.var_mean.correction)
 def var_mean(
-    run: "use", x: torch.Tensor, dim: Dims = None, *, correction: float | None = 1, keepdim: bool = False
-) -> torch.Tensor:
+    run: "use", x: Tensor, dim: Dims = None, *, correction: float | None = 1, keepdim: bool = False
+) -> tuple[Tensor, Tensor]:
     return variance_of(run, x, axes(x, dim), keepdim, 1 if correction is None else correction)
 
 
 @defined(aten.linalg_vector_norm.default)
 def vector_norm(
     run: "use",
-    x: torch.Tensor,
+    x: Tensor,
     ord: float = 2,
     dim: Dims = None,
     keepdim: bool = False,
     *,
     dtype: torch.dtype | None = None,
-) -> torch.Tensor:
+) -> Tensor:
     """ord 2: sqrt(sum(x x)); ord 1: sum |x|; infinite: the largest or smallest |x|."""
     dims = axes(x, dim)
     if ord == 2:
@@ -114,15 +107,16 @@ def vector_norm(
     if ord == 1:
         return sum_of(run, magnitude, dims, keepdim)
     if ord in (math.inf, -math.inf):
-        return (aten.amax if ord > 0 else aten.amin)(magnitude, dims, keepdim)
+        extreme: Tensor = (aten.amax if ord > 0 else aten.amin)(magnitude, dims, keepdim)
+        return extreme
     raise UnsupportedOperation(f"{run.operator}: ord={ord} is not defined in {run.arithmetic}; use 1, 2 or inf")
 
 
-def _floating(x: torch.Tensor, dtype: torch.dtype | None) -> torch.Tensor:
+def _floating(x: Tensor, dtype: torch.dtype | None) -> Tensor:
     if x.dtype.is_floating_point:
         return x
     return x.to(dtype if dtype is not None and dtype.is_floating_point else torch.float64)
 
 
-def _cast(run: "use", x: torch.Tensor, dtype: torch.dtype | None) -> torch.Tensor:
+def _cast(run: "use", x: Tensor, dtype: torch.dtype | None) -> Tensor:
     return x if dtype is None or dtype == x.dtype else run.snap(x).to(dtype)

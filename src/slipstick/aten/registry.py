@@ -8,25 +8,29 @@ Anything else is decomposed into these, or refused.
 """
 
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
-import torch
+from torch import Tensor
 from torch._ops import OpOverload, OpOverloadPacket
 
+if TYPE_CHECKING:
+    from slipstick.aten.mode import use
+
 Implementation = Callable[..., Any]
+Implemented = TypeVar("Implemented", bound=Implementation)
 
 DEFINED: dict[OpOverload, Implementation] = {}
 MOVES: set[OpOverload] = set()
 SELECTIONS: set[OpOverload] = set()
 
 
-def defined(*operators: OpOverload | OpOverloadPacket) -> Callable[[Implementation], Implementation]:
+def defined(*operators: OpOverload | OpOverloadPacket) -> Callable[[Implemented], Implemented]:
     """Register ``implementation(run, *args, **kwargs)`` for these overloads (a packet stands for all of its).
 
     In-place overloads call it with ``out`` set to their first argument, ``out=`` overloads pass theirs on.
     """
 
-    def register(implementation: Implementation) -> Implementation:
+    def register(implementation: Implemented) -> Implemented:
         for overload in _overloads(operators):
             DEFINED[overload] = _inplace(implementation) if _writes_first_argument(overload) else implementation
         return implementation
@@ -65,7 +69,7 @@ def _writes_first_argument(overload: OpOverload) -> bool:
 
 
 def _inplace(implementation: Implementation) -> Implementation:
-    def call(run: Any, first: torch.Tensor, *args: Any, **kwargs: Any) -> torch.Tensor:
+    def call(run: "use", first: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         implementation(run, first, *args, out=first, **kwargs)
         return first
 

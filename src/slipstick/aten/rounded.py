@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
-import torch
+from torch import Tensor
 from torch._ops import OpOverload
 from torch.utils._pytree import tree_map
 
@@ -20,14 +20,14 @@ def run_rounded(run: "use", func: OpOverload, args: tuple[Any, ...], kwargs: dic
     written = [a.alias_info is not None and a.alias_info.is_write for a in func._schema.arguments]
 
     def snap(x: Any) -> Any:
-        floating = isinstance(x, torch.Tensor) and x.dtype.is_floating_point
+        floating = isinstance(x, Tensor) and x.dtype.is_floating_point
         return elementary.identity(spec, str(func), x) if floating else x
 
     operands = [a if is_written else tree_map(snap, a) for a, is_written in zip(args, written, strict=False)]
     kwargs = {k: v if k == "out" else tree_map(snap, v) for k, v in kwargs.items()}
     result = func(*operands, **kwargs)
     for argument, is_written in zip(operands, written, strict=False):
-        if is_written and isinstance(argument, torch.Tensor) and argument.dtype.is_floating_point:
+        if is_written and isinstance(argument, Tensor) and argument.dtype.is_floating_point:
             elementary.identity(spec, str(func), argument, out=argument)
     if any(result is operand for operand in operands):
         return result

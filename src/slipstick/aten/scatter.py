@@ -4,6 +4,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import torch
+from torch import Tensor
 
 from slipstick.arithmetic import Sequential
 from slipstick.kernels import products
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
     from slipstick.aten.mode import use
 
 
-def scatter_sum(run: "use", values: torch.Tensor, index: torch.Tensor, size: int) -> torch.Tensor:
+def scatter_sum(run: "use", values: Tensor, index: Tensor, size: int) -> Tensor:
     """Sum ``values[..., k]`` into ``result[..., index[..., k]]``.
 
     values: [..., K]; index: [K], or the shape of values. Result: [..., size].

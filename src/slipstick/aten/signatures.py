@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 
-import torch
+from torch import Tensor
 
-Operand = torch.Tensor | float
+Operand = Tensor | float
 """A tensor, or a host constant that is encoded from float64 at use."""
 
 Ints = int | Sequence[int]
@@ -12,3 +12,6 @@ Ints = int | Sequence[int]
 
 Dims = int | Sequence[int] | None
 """Axes of a reduction; None or nothing stands for all."""
+
+Gradients = tuple[Tensor | None, Tensor | None, Tensor | None]
+"""Of input, weight and bias; None where the output mask asks for none."""

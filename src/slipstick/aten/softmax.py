@@ -3,11 +3,11 @@
 from typing import TYPE_CHECKING
 
 import torch
+from torch import Tensor
 
 from slipstick.aten import elementary
 from slipstick.aten.reductions import mean_of, sum_of
 from slipstick.aten.registry import defined
-from slipstick.aten.signatures import Dims
 from slipstick.errors import UnsupportedOperation
 from slipstick.kernels.elementwise import Value, chain
 
@@ -27,12 +27,13 @@ def _log_softmax(x: Value, largest: Value, total: Value) -> Value:
     return (x - largest) - total.function("log")
 
 
-def _largest(run: "use", x: torch.Tensor, dim: Dims) -> torch.Tensor:
-    return aten.amax.default(run.snap(x), [dim], True)
+def _largest(run: "use", x: Tensor, dim: int) -> Tensor:
+    largest: Tensor = aten.amax.default(run.snap(x), [dim], True)
+    return largest
 
 
 @defined(aten._softmax.default, aten._safe_softmax.default)
-def softmax(run: "use", x: torch.Tensor, dim: Dims, half_to_float: bool = False) -> torch.Tensor:
+def softmax(run: "use", x: Tensor, dim: int, half_to_float: bool = False) -> Tensor:
     """e / sum(e) with e = exp(x - max x)."""
     if not x.dim():
         return run.chain(elementary.div, x, x)
@@ -41,7 +42,7 @@ def softmax(run: "use", x: torch.Tensor, dim: Dims, half_to_float: bool = False)
 
 
 @defined(aten._log_softmax.default)
-def log_softmax(run: "use", x: torch.Tensor, dim: Dims, half_to_float: bool = False) -> torch.Tensor:
+def log_softmax(run: "use", x: Tensor, dim: int, half_to_float: bool = False) -> Tensor:
     """(x - max x) - log(sum(exp(x - max x)))."""
     largest = _largest(run, x, dim)
     total = sum_of(run, run.chain(_exp_shifted, x, largest), [dim % x.dim()], True)
@@ -59,18 +60,14 @@ def _log_softmax_backward(gradient: Value, y: Value, total: Value) -> Value:
 
 
 @defined(aten._softmax_backward_data.default)
-def softmax_backward(
-    run: "use", gradient: torch.Tensor, y: torch.Tensor, dim: Dims, input_dtype: torch.dtype
-) -> torch.Tensor:
+def softmax_backward(run: "use", gradient: Tensor, y: Tensor, dim: int, input_dtype: torch.dtype) -> Tensor:
     """(g - sum(g y)) y."""
     dot = sum_of(run, run.chain(elementary.mul, gradient, y), [dim % y.dim()], True)
     return run.chain(_softmax_backward, gradient, y, dot)
 
 
 @defined(aten._log_softmax_backward_data.default)
-def log_softmax_backward(
-    run: "use", gradient: torch.Tensor, y: torch.Tensor, dim: Dims, input_dtype: torch.dtype
-) -> torch.Tensor:
+def log_softmax_backward(run: "use", gradient: Tensor, y: Tensor, dim: int, input_dtype: torch.dtype) -> Tensor:
     """g - exp(y) sum(g)."""
     return run.chain(_log_softmax_backward, gradient, y, sum_of(run, gradient, [dim % y.dim()], True))
 
@@ -85,8 +82,8 @@ def _negated_weighted(x: Value, weight: Value) -> Value:
 
 @defined(aten.nll_loss_forward.default, aten.nll_loss2d_forward.default)
 def nll_loss_forward(
-    run: "use", x: torch.Tensor, target: torch.Tensor, weight: torch.Tensor | None, reduction: int, ignore_index: int
-) -> torch.Tensor:
+    run: "use", x: Tensor, target: Tensor, weight: Tensor | None, reduction: int, ignore_index: int
+) -> tuple[Tensor, Tensor]:
     """-w[t] x[t] over the counted samples; its mean is the sum times encode(1/n), or the sum / sum(w)."""
     axis = 1 if x.dim() > 1 else 0
     counted = target != ignore_index
@@ -110,14 +107,14 @@ def nll_loss_forward(
 @defined(aten.nll_loss_backward.default, aten.nll_loss2d_backward.default)
 def nll_loss_backward(
     run: "use",
-    gradient: torch.Tensor,
-    x: torch.Tensor,
-    target: torch.Tensor,
-    weight: torch.Tensor | None,
+    gradient: Tensor,
+    x: Tensor,
+    target: Tensor,
+    weight: Tensor | None,
     reduction: int,
     ignore_index: int,
-    total_weight: torch.Tensor,
-) -> torch.Tensor:
+    total_weight: Tensor,
+) -> Tensor:
     """-w[t] g at the target, with g scaled as the loss was."""
     axis = 1 if x.dim() > 1 else 0
     counted = target != ignore_index
@@ -132,13 +129,13 @@ def nll_loss_backward(
     return torch.zeros_like(x, memory_format=torch.contiguous_format).scatter_(axis, safe.unsqueeze(axis), at_target)
 
 
-def _per_weight(run: "use", x: torch.Tensor, total_weight: torch.Tensor, is_count: bool) -> torch.Tensor:
+def _per_weight(run: "use", x: Tensor, total_weight: Tensor, is_count: bool) -> Tensor:
     if is_count:
         return run.chain(elementary.mul, x, 1.0 / _positive(run, total_weight.item()))
     return run.chain(elementary.div, x, total_weight)
 
 
-def _positive(run: "use", count: float) -> torch.Tensor:
+def _positive(run: "use", count: float) -> float:
     if count <= 0:
         raise UnsupportedOperation(f"{run.operator}: the mean over no counted sample is 0/0; check ignore_index")
     return count
@@ -156,7 +153,7 @@ def _scaled_difference(gradient: Value, x: Value, y: Value, factor: Value) -> Va
 
 
 @defined(aten.mse_loss.default)
-def mse_loss(run: "use", x: torch.Tensor, y: torch.Tensor, reduction: int = _MEAN) -> torch.Tensor:
+def mse_loss(run: "use", x: Tensor, y: Tensor, reduction: int = _MEAN) -> Tensor:
     """(x - y)^2, summed, times encode(1/n)."""
     losses = run.chain(_difference_squared, x, y)
     everything = list(range(losses.dim()))
@@ -166,8 +163,6 @@ def mse_loss(run: "use", x: torch.Tensor, y: torch.Tensor, reduction: int = _MEA
 
 
 @defined(aten.mse_loss_backward.default)
-def mse_loss_backward(
-    run: "use", gradient: torch.Tensor, x: torch.Tensor, y: torch.Tensor, reduction: int
-) -> torch.Tensor:
+def mse_loss_backward(run: "use", gradient: Tensor, x: Tensor, y: Tensor, reduction: int) -> Tensor:
     """(encode(2/n) g) (x - y)."""
     return run.chain(_scaled_difference, gradient, x, y, 2.0 / x.numel() if reduction == _MEAN else 2.0)

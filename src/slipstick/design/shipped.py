@@ -8,7 +8,7 @@ make an adder that trains:
 * symmetric swamping: D+ and D- end at one distance, so an update too small to raise a weight is too small to lower it;
 * constant on the index classes of a fast kernel, where there is one for the width.
 
-What that costs in RMS, in LSBs of D+ / D-, one condition after the other, from the unconstrained optimum of 16 segments:
+What that costs in RMS, in LSBs of D+ / D-, one condition added after the other:
                      F = 5            F = 6
     unconstrained    .2534 / .2940    .3006 / .4335
     exact            .2534 / .3000    .3006 / .4571

@@ -210,7 +210,10 @@ def chain(function: Callable[..., Any]) -> Chain:
 
 @lru_cache(maxsize=4096)
 def constant_code(value: float, format: LNS) -> int:
-    """The code 2L + s of a host constant, encoded from float64."""
+    """The code 2L + s of a host constant, encoded from float64 straight into ``format``.
+
+    A constant is not a stored number, so it does not pass through an update format on its way.
+    """
     sign, log = format.logs(np.array([value], dtype=np.float64))
     return int(2 * log[0] + sign[0])
 
@@ -269,7 +272,8 @@ def _broadcast_shape(tensors: list[torch.Tensor]) -> torch.Size:
     shape = tensors[0].shape
     if all(x.shape == shape for x in tensors):
         return shape
-    return torch.broadcast_tensors(*tensors)[0].shape  # type: ignore[no-untyped-call]
+    wide: torch.Tensor = torch.broadcast_tensors(*tensors)[0]
+    return wide.shape
 
 
 def _allocate(

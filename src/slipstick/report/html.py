@@ -31,7 +31,9 @@ def write_report(runs: Sequence[RunRecord], path: Path) -> Path:
 def render_report(runs: Sequence[RunRecord]) -> str:
     """The page. ``runs``: at least one, of the same experiment."""
     source = files("slipstick.report").joinpath(_TEMPLATE).read_text(encoding="utf-8")
-    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment = Environment(
+        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True
+    )
     figures = [accuracy_curves(runs), loss_curves(runs)]
     first = runs[0]
     return environment.from_string(source).render(

@@ -104,6 +104,9 @@ class Run:
     def _global_step(self) -> int:
         return self.position.epoch * self.data.steps_per_epoch + self.position.step
 
+    def _learning_rate(self, step: int) -> float:
+        return learning_rate(self.experiment, step, self.data.steps_per_epoch)
+
     @property
     def _elapsed(self) -> float:
         return self._resumed_at + time.perf_counter() - self._started_at
@@ -139,7 +142,7 @@ class Run:
     def _step(self, images: torch.Tensor, labels: torch.Tensor) -> None:
         first = self._global_step == 0
         for group in self.optimizer.param_groups:
-            group["lr"] = learning_rate(self.experiment, self._global_step, self.data.steps_per_epoch)
+            group["lr"] = self._learning_rate(self._global_step)
         self.model.train()
         start = time.perf_counter()
         with self.execution.context(audit=first) as run:
@@ -177,7 +180,7 @@ class Run:
             kind=kind,
             epoch=self.position.epoch + 1 if self.position.step else self.position.epoch,
             step=self._global_step,
-            lr=self.optimizer.param_groups[0]["lr"],
+            lr=self._learning_rate(self._global_step - 1),
             train_loss=totals.mean_loss,
             train_accuracy=totals.accuracy,
             test_loss=test_loss,

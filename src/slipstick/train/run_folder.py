@@ -77,7 +77,7 @@ def check_folder(folder: Path, experiment: Experiment, resume: bool, overwrite: 
     state = "absent" if overwrite else folder_state(folder)
     if state != "absent" and not resume:
         raise SpecificationError(
-            f"{folder}: holds a {state} run; add --resume to continue it or --overwrite to replace it"
+            f"{folder}: holds a {state} run; add --resume to continue or --overwrite to replace it"
         )
     if state != "absent":
         _require_same(folder, experiment)

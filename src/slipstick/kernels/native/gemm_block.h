@@ -102,8 +102,8 @@ void pack_rows(const P& p, const GemmBlock& g, const Chunk& chunk, char* out) {
 
 // A leaf, a pair or four terms, as a value that may be merged.
 template <typename P>
-inline typename P::Value leaf(const P& p, const Step& step, const char* rows, int64_t row_stride, const char* columns) {
-    auto term = [&](int i) {
+SLIPSTICK_INLINE typename P::Value leaf(const P& p, const Step& step, const char* rows, int64_t row_stride, const char* columns) {
+    auto term = [&](int i) __attribute__((always_inline)) {
         return p.product(rows + step.k[i] * row_stride, columns + int64_t{step.k[i]} * P::kColumnBytes);
     };
     if (step.terms == 4) return p.settle(p.add(p.add(term(0), term(1)), p.add(term(2), term(3))), 2);
@@ -116,16 +116,12 @@ void tree_tile(const P& p, const ChunkOrder& order, const char* rows, const char
     constexpr int64_t kLevel = R * P::kValueBytes;
     char* top = stack;
     for (const Step *step = order.steps.data(), *end = step + order.steps.size(); step != end; ++step, top += kLevel) {
-        int merges = step->merges;
-        if (step->terms == 4) {
-            for (int r = 0; r < R; ++r)
-                P::store(top + r * P::kValueBytes, leaf(p, *step, rows + r * P::kRowBytes, R * P::kRowBytes, columns));
-        } else {
-            for (int r = 0; r < R; ++r)
-                P::store(top + r * P::kValueBytes, leaf(p, *step, rows + r * P::kRowBytes, R * P::kRowBytes, columns));
-        }
-        for (; merges > 0; --merges) {
+#pragma GCC unroll 1
+        for (int r = 0; r < R; ++r)
+            P::store(top + r * P::kValueBytes, leaf(p, *step, rows + r * P::kRowBytes, R * P::kRowBytes, columns));
+        for (int merges = step->merges; merges > 0; --merges) {
             top -= kLevel;
+#pragma GCC unroll 1
             for (int r = 0; r < R; ++r) {
                 char* at = top + r * P::kValueBytes;
                 P::store(at, p.settle(p.add(P::load(at), P::load(at + kLevel)), 1));

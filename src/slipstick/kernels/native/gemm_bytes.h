@@ -60,21 +60,21 @@ struct Bytes {
         std::memcpy(out + 4, &signs, 4);
     }
 
-    static Value load(const char* p) { return {S::load(p), S::load(p + S::kBytes), S::load(p + 2 * S::kBytes)}; }
+    SLIPSTICK_INLINE static Value load(const char* p) { return {S::load(p), S::load(p + S::kBytes), S::load(p + 2 * S::kBytes)}; }
 
-    static void store(char* p, const Value& x) {
+    SLIPSTICK_INLINE static void store(char* p, const Value& x) {
         S::store(p, x.first);
         S::store(p + S::kBytes, x.second);
         S::store(p + 2 * S::kBytes, x.sign);
     }
 
-    Value product(const char* row, const char* columns) const {
+    SLIPSTICK_INLINE Value product(const char* row, const char* columns) const {
         const V log = S::all32(row), sign = S::all32(row + 4);
         return {sum(S::load(columns), log), sum(S::load(columns + S::kBytes), log),
                 S::bit_xor(S::load(columns + 2 * S::kBytes), sign)};
     }
 
-    Value add(const Value& a, const Value& b) const {
+    SLIPSTICK_INLINE Value add(const Value& a, const Value& b) const {
         const V first = S::sub16(a.first, b.first), second = S::sub16(a.second, b.second);
         const V z = S::pack(first, second);
         const auto entry = lookup(first, second, z, a.sign, b.sign);
@@ -84,13 +84,13 @@ struct Bytes {
     }
 
     // Puts back the bias of `levels` additions and the format's lower end, and gathers all zeros at one log.
-    Value settle(const Value& x, int levels) const {
+    SLIPSTICK_INLINE Value settle(const Value& x, int levels) const {
         const V bias = S::all16(plan->bias * levels);
         return {settled(S::add16(x.first, bias)), settled(S::add16(x.second, bias)), x.sign};
     }
 
     // Fewer than kRunPeriod + 1 additions one after the other leave the range of neither end.
-    Value settle_run(const Value& x, int additions) const {
+    SLIPSTICK_INLINE Value settle_run(const Value& x, int additions) const {
         const V bias = S::all16(plan->bias * additions);
         return {S::add16(x.first, bias), S::add16(x.second, bias), x.sign};
     }
@@ -109,10 +109,10 @@ struct Bytes {
     }
 
 private:
-    static V sum(V a, V b) { return kSaturating ? S::add16_saturating(a, b) : S::add16(a, b); }
-    static V difference(V a, V b) { return kSaturating ? S::sub16_saturating(a, b) : S::sub16(a, b); }
+    SLIPSTICK_INLINE static V sum(V a, V b) { return kSaturating ? S::add16_saturating(a, b) : S::add16(a, b); }
+    SLIPSTICK_INLINE static V difference(V a, V b) { return kSaturating ? S::sub16_saturating(a, b) : S::sub16(a, b); }
 
-    V settled(V log) const {
+    SLIPSTICK_INLINE V settled(V log) const {
         const V zero = S::all16(plan->zero), low = S::all16(plan->low);
         if (conversion->flush) return S::where_greater16(low, log, zero, log);
         return S::where_greater16(log, S::all16(plan->dead), S::max16(log, low), zero);

@@ -6,6 +6,7 @@
 #include <cstring>
 
 #include "gemm_plan_build.h"
+#include "gemm_schedule.h"
 
 namespace slipstick {
 
@@ -125,7 +126,11 @@ void set_slices(BytePlan& plan) {
             plan.plus_slices[slice][lane] = plan.plus[c] ^ (chained ? plan.plus[c + kSlice] : 0);
             plan.minus_slices[slice][lane] = plan.minus[c] ^ (chained ? plan.minus[c + kSlice] : 0);
         }
-    for (int lane = 0; lane < kTableLane; ++lane) plan.high_slice[lane] = plan.high[lane % kSlice];
+    for (int lane = 0; lane < kTableLane; ++lane) {
+        plan.high_slice[lane] = plan.high[lane % kSlice];
+        for (int slice = 0; slice < kSlices / 2; ++slice)
+            plan.slice_steps[slice][lane] = static_cast<uint8_t>(0x70 - kSlice * slice);
+    }
 }
 
 bool set_plan(BytePlan& plan, const Arithmetic& arithmetic, const ByteClasses& classes) {

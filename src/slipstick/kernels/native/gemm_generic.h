@@ -48,17 +48,17 @@ struct Generic {
         std::memcpy(out + 4, &sign, 4);
     }
 
-    static Value load(const char* p) {
+    SLIPSTICK_INLINE static Value load(const char* p) {
         Value x;
         for (int i = 0; i < kVectors; ++i) x.v[i] = S::load(p + 4 * S::kLanes * i);
         return x;
     }
 
-    static void store(char* p, const Value& x) {
+    SLIPSTICK_INLINE static void store(char* p, const Value& x) {
         for (int i = 0; i < kVectors; ++i) S::store(p + 4 * S::kLanes * i, x.v[i]);
     }
 
-    Value product(const char* row, const char* columns) const {
+    SLIPSTICK_INLINE Value product(const char* row, const char* columns) const {
         int32_t log, sign;
         std::memcpy(&log, row, 4);
         std::memcpy(&sign, row + 4, 4);
@@ -71,7 +71,7 @@ struct Generic {
         return x;
     }
 
-    Value add(const Value& a, const Value& b) const {
+    SLIPSTICK_INLINE Value add(const Value& a, const Value& b) const {
         const V one = S::all(1), last = S::all(plan->last);
         Value sum;
         for (int i = 0; i < kVectors; ++i) {
@@ -84,13 +84,13 @@ struct Generic {
         return sum;
     }
 
-    Value settle(Value x, int) const {
+    SLIPSTICK_INLINE Value settle(Value x, int) const {
         if (!kChecked)
             for (int i = 0; i < kVectors; ++i) x.v[i] = rounded(x.v[i]);
         return x;
     }
 
-    Value settle_run(const Value& x, int) const { return x; }
+    SLIPSTICK_INLINE Value settle_run(const Value& x, int) const { return x; }
 
     void finish(const Value& x, int32_t* logs, int32_t* signs) const {
         int32_t v[kUnit];
@@ -103,7 +103,7 @@ struct Generic {
 
 private:
     // "Round to format": everything at or below `dead` becomes the one code of zero.
-    V rounded(V v) const {
+    SLIPSTICK_INLINE V rounded(V v) const {
         const V sign = S::bit_and(v, S::all(1));
         V log = S::min(S::bit_xor(v, sign), S::all(plan->high));
         const V zero = S::all(plan->zero), low = S::all(plan->low);

@@ -32,31 +32,40 @@ struct ShuffleLookup {
         : plan(&p), scale(S::all16(1 << (16 - (p.classes.shift ? p.classes.shift : 1)))), offset(S::all8(p.classes.offset)),
           top(S::all8(p.classes.top)) {}
 
-    // difference, second: u - v of both halves; z: the same packed with saturation; su, sv: signs.
-    Entry operator()(V first, V second, V z, V su, V sv) const {
+    // first, second: u - v of both halves; z: the same packed with saturation; su, sv: signs.
+    SLIPSTICK_INLINE Entry operator()(V first, V second, V z, V su, V sv) const {
         const V c = classes(first, second, z), opposite = S::bit_xor(su, sv);
-        V index = kSlices16 > 1 ? S::add8_saturating(c, S::all8(0x70)) : c;
+        V index = kSlices16 > 1 ? beyond(c, 0) : c;
         V plus = S::shuffle(S::load(plan->plus_slices[0]), index), minus = S::shuffle(S::load(plan->minus_slices[0]), index);
         const V high = S::bit_and(S::shuffle(S::load(plan->high_slice), index), opposite);
+#pragma GCC unroll 8
         for (int i = 1; i < (kSlices16 < 8 ? kSlices16 : 8); ++i) {
-            const bool last = kBits == 7 ? i == kSlices16 - 1 : i == 7;
-            index = last ? c : kBits == 7 ? S::add8(c, S::all8(0x70 - 16 * i)) : S::add8_saturating(c, S::all8(0x70 - 16 * i));
-            plus = S::bit_xor(plus, S::shuffle(S::load(plan->plus_slices[i]), index));
-            minus = S::bit_xor(minus, S::shuffle(S::load(plan->minus_slices[i]), index));
+            index = i == (kBits == 7 ? kSlices16 - 1 : 7) ? c : beyond(c, i);
+            join(plus, minus, i, index);
         }
         if (kSlices16 > 8) {
             const V upper = S::bit_xor(c, S::all8(0x80));
-            for (int i = 8; i < kSlices16; ++i) {
-                index = i == kSlices16 - 1 ? upper : S::add8_saturating(upper, S::all8(0x70 - 16 * (i - 8)));
-                plus = S::bit_xor(plus, S::shuffle(S::load(plan->plus_slices[i]), index));
-                minus = S::bit_xor(minus, S::shuffle(S::load(plan->minus_slices[i]), index));
-            }
+#pragma GCC unroll 8
+            for (int i = 8; i < kSlices16; ++i)
+                join(plus, minus, i, i == kSlices16 - 1 ? upper : beyond(upper, i - 8));
         }
         return {S::where_negative8(opposite, minus, plus), high};
     }
 
 private:
-    V classes(V first, V second, V z) const {
+    SLIPSTICK_INLINE V beyond(V c, int slice) const {
+        const V step = S::load(plan->slice_steps[slice]);
+        return kBits == 7 ? S::add8(c, step) : S::add8_saturating(c, step);
+    }
+
+    SLIPSTICK_INLINE void join(V& plus, V& minus, int slice, V index) const {
+        plus = S::bit_xor(plus, S::shuffle(S::load(plan->plus_slices[slice]), index));
+        minus = S::bit_xor(minus, S::shuffle(S::load(plan->minus_slices[slice]), index));
+        S::in_order(plus);
+        S::in_order(minus);
+    }
+
+    SLIPSTICK_INLINE V classes(V first, V second, V z) const {
         V fine, coarse;
         if (kCoarse || kBits == 8) {
             first = S::abs16(first);

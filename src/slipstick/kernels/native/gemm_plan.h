@@ -54,6 +54,7 @@ struct BytePlan {
     // For 16-byte shuffles: slice i xor slice i + 1 of the same half, repeated in every 16-byte lane.
     alignas(64) uint8_t plus_slices[kSlices][kTableLane] = {}, minus_slices[kSlices][kTableLane] = {};
     alignas(64) uint8_t high_slice[kTableLane] = {};
+    alignas(64) uint8_t slice_steps[kSlices / 2][kTableLane] = {};  // what makes bit 7 say "beyond slice i"
 
     int slices() const { return classes.top / kSlice + 1; }
 };

@@ -4,6 +4,9 @@
 #include <cstdint>
 #include <cstring>
 
+// Inlining decides the speed of these kernels, and the compiler's estimate of it is wrong for them.
+#define SLIPSTICK_INLINE inline __attribute__((always_inline))
+
 #if defined(SLIPSTICK_ISA_avx2)
 #include <immintrin.h>
 #elif defined(SLIPSTICK_ISA_avx512)
@@ -25,63 +28,67 @@ namespace {
 struct Int32 {
     using V = __m256i;
     static constexpr int kLanes = 8;
-    static V load(const void* p) { return _mm256_loadu_si256(static_cast<const V*>(p)); }
-    static void store(void* p, V x) { _mm256_storeu_si256(static_cast<V*>(p), x); }
-    static V all(int32_t x) { return _mm256_set1_epi32(x); }
-    static V add(V a, V b) { return _mm256_add_epi32(a, b); }
-    static V sub(V a, V b) { return _mm256_sub_epi32(a, b); }
-    static V min(V a, V b) { return _mm256_min_epi32(a, b); }
-    static V max(V a, V b) { return _mm256_max_epi32(a, b); }
-    static V bit_and(V a, V b) { return _mm256_and_si256(a, b); }
-    static V bit_or(V a, V b) { return _mm256_or_si256(a, b); }
-    static V bit_xor(V a, V b) { return _mm256_xor_si256(a, b); }
-    static V and_not(V a, V b) { return _mm256_andnot_si256(b, a); }  // a & ~b
-    static V gather(const int32_t* table, V i) { return _mm256_i32gather_epi32(table, i, 4); }
+    SLIPSTICK_INLINE static V load(const void* p) { return _mm256_loadu_si256(static_cast<const V*>(p)); }
+    SLIPSTICK_INLINE static void store(void* p, V x) { _mm256_storeu_si256(static_cast<V*>(p), x); }
+    SLIPSTICK_INLINE static V all(int32_t x) { return _mm256_set1_epi32(x); }
+    SLIPSTICK_INLINE static V add(V a, V b) { return _mm256_add_epi32(a, b); }
+    SLIPSTICK_INLINE static V sub(V a, V b) { return _mm256_sub_epi32(a, b); }
+    SLIPSTICK_INLINE static V min(V a, V b) { return _mm256_min_epi32(a, b); }
+    SLIPSTICK_INLINE static V max(V a, V b) { return _mm256_max_epi32(a, b); }
+    SLIPSTICK_INLINE static V bit_and(V a, V b) { return _mm256_and_si256(a, b); }
+    SLIPSTICK_INLINE static V bit_or(V a, V b) { return _mm256_or_si256(a, b); }
+    SLIPSTICK_INLINE static V bit_xor(V a, V b) { return _mm256_xor_si256(a, b); }
+    SLIPSTICK_INLINE static V and_not(V a, V b) { return _mm256_andnot_si256(b, a); }  // a & ~b
+    SLIPSTICK_INLINE static V gather(const int32_t* table, V i) { return _mm256_i32gather_epi32(table, i, 4); }
     // a > b ? x : y
-    static V where_greater(V a, V b, V x, V y) { return _mm256_blendv_epi8(y, x, _mm256_cmpgt_epi32(a, b)); }
+    SLIPSTICK_INLINE static V where_greater(V a, V b, V x, V y) { return _mm256_blendv_epi8(y, x, _mm256_cmpgt_epi32(a, b)); }
 };
 
 // 16 logs of 16 bits, or 32 signs and classes of 8. Packing and unpacking keep to 16-byte lanes, and undo each other.
 struct Words {
     using V = __m256i;
     static constexpr int kBytes = 32;
-    static V load(const void* p) { return _mm256_loadu_si256(static_cast<const V*>(p)); }
-    static void store(void* p, V x) { _mm256_storeu_si256(static_cast<V*>(p), x); }
-    static V all16(int x) { return _mm256_set1_epi16(static_cast<short>(x)); }
-    static V all8(int x) { return _mm256_set1_epi8(static_cast<char>(x)); }
-    static V all32(const void* p) {
+    SLIPSTICK_INLINE static V load(const void* p) { return _mm256_loadu_si256(static_cast<const V*>(p)); }
+    SLIPSTICK_INLINE static void store(void* p, V x) { _mm256_storeu_si256(static_cast<V*>(p), x); }
+    SLIPSTICK_INLINE static V all16(int x) { return _mm256_set1_epi16(static_cast<short>(x)); }
+    SLIPSTICK_INLINE static V all8(int x) { return _mm256_set1_epi8(static_cast<char>(x)); }
+    SLIPSTICK_INLINE static V all32(const void* p) {
         int32_t x;
         std::memcpy(&x, p, sizeof x);
         return _mm256_set1_epi32(x);
     }
-    static V add16(V a, V b) { return _mm256_add_epi16(a, b); }
-    static V sub16(V a, V b) { return _mm256_sub_epi16(a, b); }
-    static V add16_saturating(V a, V b) { return _mm256_adds_epi16(a, b); }
-    static V sub16_saturating(V a, V b) { return _mm256_subs_epi16(a, b); }
-    static V max16(V a, V b) { return _mm256_max_epi16(a, b); }
-    static V min16(V a, V b) { return _mm256_min_epi16(a, b); }
-    static V abs16(V a) { return _mm256_abs_epi16(a); }
-    static V high_product16(V a, V b) { return _mm256_mulhi_epu16(a, b); }
-    static V shift_left16(V a, int n) { return _mm256_slli_epi16(a, n); }
-    static V half16(V a) { return _mm256_srai_epi16(a, 1); }
-    static V equal16(V a, V b) { return _mm256_cmpeq_epi16(a, b); }
-    static V pack(V a, V b) { return _mm256_packs_epi16(a, b); }
-    static V pack_unsigned(V a, V b) { return _mm256_packus_epi16(a, b); }
-    static V unpack_low(V low, V high) { return _mm256_unpacklo_epi8(low, high); }
-    static V unpack_high(V low, V high) { return _mm256_unpackhi_epi8(low, high); }
-    static V add8(V a, V b) { return _mm256_add_epi8(a, b); }
-    static V add8_saturating(V a, V b) { return _mm256_adds_epu8(a, b); }
-    static V min8(V a, V b) { return _mm256_min_epu8(a, b); }
-    static V abs8(V a) { return _mm256_abs_epi8(a); }
-    static V bit_and(V a, V b) { return _mm256_and_si256(a, b); }
-    static V bit_or(V a, V b) { return _mm256_or_si256(a, b); }
-    static V bit_xor(V a, V b) { return _mm256_xor_si256(a, b); }
-    static V and_not(V a, V b) { return _mm256_andnot_si256(b, a); }  // a & ~b
-    static V shuffle(V table, V i) { return _mm256_shuffle_epi8(table, i); }
+    SLIPSTICK_INLINE static V add16(V a, V b) { return _mm256_add_epi16(a, b); }
+    SLIPSTICK_INLINE static V sub16(V a, V b) { return _mm256_sub_epi16(a, b); }
+    SLIPSTICK_INLINE static V add16_saturating(V a, V b) { return _mm256_adds_epi16(a, b); }
+    SLIPSTICK_INLINE static V sub16_saturating(V a, V b) { return _mm256_subs_epi16(a, b); }
+    SLIPSTICK_INLINE static V max16(V a, V b) { return _mm256_max_epi16(a, b); }
+    SLIPSTICK_INLINE static V min16(V a, V b) { return _mm256_min_epi16(a, b); }
+    SLIPSTICK_INLINE static V abs16(V a) { return _mm256_abs_epi16(a); }
+    SLIPSTICK_INLINE static V high_product16(V a, V b) { return _mm256_mulhi_epu16(a, b); }
+    SLIPSTICK_INLINE static V shift_left16(V a, int n) { return _mm256_slli_epi16(a, n); }
+    SLIPSTICK_INLINE static V half16(V a) { return _mm256_srai_epi16(a, 1); }
+    SLIPSTICK_INLINE static V equal16(V a, V b) { return _mm256_cmpeq_epi16(a, b); }
+    SLIPSTICK_INLINE static V pack(V a, V b) { return _mm256_packs_epi16(a, b); }
+    SLIPSTICK_INLINE static V pack_unsigned(V a, V b) { return _mm256_packus_epi16(a, b); }
+    SLIPSTICK_INLINE static V unpack_low(V low, V high) { return _mm256_unpacklo_epi8(low, high); }
+    SLIPSTICK_INLINE static V unpack_high(V low, V high) { return _mm256_unpackhi_epi8(low, high); }
+    SLIPSTICK_INLINE static V add8(V a, V b) { return _mm256_add_epi8(a, b); }
+    SLIPSTICK_INLINE static V add8_saturating(V a, V b) { return _mm256_adds_epu8(a, b); }
+    SLIPSTICK_INLINE static V min8(V a, V b) { return _mm256_min_epu8(a, b); }
+    SLIPSTICK_INLINE static V abs8(V a) { return _mm256_abs_epi8(a); }
+    SLIPSTICK_INLINE static V bit_and(V a, V b) { return _mm256_and_si256(a, b); }
+    SLIPSTICK_INLINE static V bit_or(V a, V b) { return _mm256_or_si256(a, b); }
+    SLIPSTICK_INLINE static V bit_xor(V a, V b) { return _mm256_xor_si256(a, b); }
+    SLIPSTICK_INLINE static V and_not(V a, V b) { return _mm256_andnot_si256(b, a); }  // a & ~b
+    SLIPSTICK_INLINE static V shuffle(V table, V i) { return _mm256_shuffle_epi8(table, i); }
     // Byte by byte: x where the top bit of `sign` is set, else y.
-    static V where_negative8(V sign, V x, V y) { return _mm256_blendv_epi8(y, x, sign); }
+    SLIPSTICK_INLINE static V where_negative8(V sign, V x, V y) { return _mm256_blendv_epi8(y, x, sign); }
     // a > b ? x : y
-    static V where_greater16(V a, V b, V x, V y) { return _mm256_blendv_epi8(y, x, _mm256_cmpgt_epi16(a, b)); }
+    SLIPSTICK_INLINE static V where_greater16(V a, V b, V x, V y) {
+        return _mm256_blendv_epi8(y, x, _mm256_cmpgt_epi16(a, b));
+    }
+    // Keeps the compiler from regrouping a chain of operations, which costs registers.
+    SLIPSTICK_INLINE static void in_order(V& x) { asm("" : "+x"(x)); }
 };
 
 #elif defined(SLIPSTICK_ISA_avx512)
@@ -89,28 +96,28 @@ struct Words {
 struct Int32 {
     using V = __m512i;
     static constexpr int kLanes = 16;
-    static V load(const void* p) { return _mm512_loadu_si512(p); }
-    static void store(void* p, V x) { _mm512_storeu_si512(p, x); }
-    static V all(int32_t x) { return _mm512_set1_epi32(x); }
-    static V add(V a, V b) { return _mm512_add_epi32(a, b); }
-    static V sub(V a, V b) { return _mm512_sub_epi32(a, b); }
-    static V min(V a, V b) { return _mm512_min_epi32(a, b); }
-    static V max(V a, V b) { return _mm512_max_epi32(a, b); }
-    static V bit_and(V a, V b) { return _mm512_and_si512(a, b); }
-    static V bit_or(V a, V b) { return _mm512_or_si512(a, b); }
-    static V bit_xor(V a, V b) { return _mm512_xor_si512(a, b); }
-    static V and_not(V a, V b) { return _mm512_andnot_si512(b, a); }  // a & ~b
+    SLIPSTICK_INLINE static V load(const void* p) { return _mm512_loadu_si512(p); }
+    SLIPSTICK_INLINE static void store(void* p, V x) { _mm512_storeu_si512(p, x); }
+    SLIPSTICK_INLINE static V all(int32_t x) { return _mm512_set1_epi32(x); }
+    SLIPSTICK_INLINE static V add(V a, V b) { return _mm512_add_epi32(a, b); }
+    SLIPSTICK_INLINE static V sub(V a, V b) { return _mm512_sub_epi32(a, b); }
+    SLIPSTICK_INLINE static V min(V a, V b) { return _mm512_min_epi32(a, b); }
+    SLIPSTICK_INLINE static V max(V a, V b) { return _mm512_max_epi32(a, b); }
+    SLIPSTICK_INLINE static V bit_and(V a, V b) { return _mm512_and_si512(a, b); }
+    SLIPSTICK_INLINE static V bit_or(V a, V b) { return _mm512_or_si512(a, b); }
+    SLIPSTICK_INLINE static V bit_xor(V a, V b) { return _mm512_xor_si512(a, b); }
+    SLIPSTICK_INLINE static V and_not(V a, V b) { return _mm512_andnot_si512(b, a); }  // a & ~b
     // a > b ? x : y
-    static V where_greater(V a, V b, V x, V y) { return _mm512_mask_mov_epi32(y, _mm512_cmpgt_epi32_mask(a, b), x); }
+    SLIPSTICK_INLINE static V where_greater(V a, V b, V x, V y) { return _mm512_mask_mov_epi32(y, _mm512_cmpgt_epi32_mask(a, b), x); }
 #if defined(SLIPSTICK_EMULATED)
-    static V gather(const int32_t* table, V i) {
+    SLIPSTICK_INLINE static V gather(const int32_t* table, V i) {
         int32_t index[16], value[16];
         std::memcpy(index, &i, sizeof index);
         for (int lane = 0; lane < 16; ++lane) value[lane] = table[index[lane]];
         return load(value);
     }
 #else
-    static V gather(const int32_t* table, V i) { return _mm512_i32gather_epi32(i, table, 4); }
+    SLIPSTICK_INLINE static V gather(const int32_t* table, V i) { return _mm512_i32gather_epi32(i, table, 4); }
 #endif
 };
 
@@ -119,23 +126,23 @@ struct Int32 {
 struct Int32 {
     using V = int32_t;
     static constexpr int kLanes = 1;
-    static V load(const void* p) {
+    SLIPSTICK_INLINE static V load(const void* p) {
         V x;
         std::memcpy(&x, p, sizeof x);
         return x;
     }
-    static void store(void* p, V x) { std::memcpy(p, &x, sizeof x); }
-    static V all(int32_t x) { return x; }
-    static V add(V a, V b) { return a + b; }
-    static V sub(V a, V b) { return a - b; }
-    static V min(V a, V b) { return a < b ? a : b; }
-    static V max(V a, V b) { return a > b ? a : b; }
-    static V bit_and(V a, V b) { return a & b; }
-    static V bit_or(V a, V b) { return a | b; }
-    static V bit_xor(V a, V b) { return a ^ b; }
-    static V and_not(V a, V b) { return a & ~b; }
-    static V gather(const int32_t* table, V i) { return table[i]; }
-    static V where_greater(V a, V b, V x, V y) { return a > b ? x : y; }
+    SLIPSTICK_INLINE static void store(void* p, V x) { std::memcpy(p, &x, sizeof x); }
+    SLIPSTICK_INLINE static V all(int32_t x) { return x; }
+    SLIPSTICK_INLINE static V add(V a, V b) { return a + b; }
+    SLIPSTICK_INLINE static V sub(V a, V b) { return a - b; }
+    SLIPSTICK_INLINE static V min(V a, V b) { return a < b ? a : b; }
+    SLIPSTICK_INLINE static V max(V a, V b) { return a > b ? a : b; }
+    SLIPSTICK_INLINE static V bit_and(V a, V b) { return a & b; }
+    SLIPSTICK_INLINE static V bit_or(V a, V b) { return a | b; }
+    SLIPSTICK_INLINE static V bit_xor(V a, V b) { return a ^ b; }
+    SLIPSTICK_INLINE static V and_not(V a, V b) { return a & ~b; }
+    SLIPSTICK_INLINE static V gather(const int32_t* table, V i) { return table[i]; }
+    SLIPSTICK_INLINE static V where_greater(V a, V b, V x, V y) { return a > b ? x : y; }
 };
 
 #endif

@@ -1,6 +1,6 @@
 """exp, log and other functions: "of the exact real value of the code, correctly rounded to the grid".
 
-Every distinct operand is evaluated with 80 digits. A value that still looks like a tie then is one, and goes to the
+Every distinct operand is evaluated with 60 digits. A value that still looks like a tie then is one, and goes to the
 even L.
 """
 
@@ -15,8 +15,8 @@ from slipstick.errors import NonFiniteError
 from slipstick.formats import LNS
 from slipstick.kernels.reference.logs import LogArray, encode, rounded
 
-_DIGITS = 80
-_TIE = "1e-40"
+_DIGITS = 60
+_TIE = "1e-30"
 
 Real = Any
 """An mpmath number."""

@@ -10,7 +10,7 @@ _SMALLEST = 12
 def build_lenet(channels: int, size: tuple[int, int], classes: int) -> nn.Module:
     if min(size) < _SMALLEST:
         raise SpecificationError(
-            f"model lenet: images of {size[0]}x{size[1]}; it needs {_SMALLEST}x{_SMALLEST}, use cnn"
+            f"model lenet: images of {size[0]}x{size[1]}; it needs {_SMALLEST}x{_SMALLEST}, or use cnn"
         )
     height, width = ((side // 2 - 4) // 2 for side in size)
     return nn.Sequential(

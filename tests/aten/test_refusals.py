@@ -1,0 +1,282 @@
+"""What has no definition is refused in one line that names it, before anything is computed."""
+
+import math
+
+import pytest
+import torch
+import torch.distributed as dist
+import torch.nn.functional as F
+from small import LNS12, grid_in_force, is_on
+from torch import nn
+from wide import WIDE, check, randn
+
+import slipstick as ss
+
+
+class Inverting(nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.linalg.inv(x)
+
+
+def test_the_message_names_operator_module_arithmetic_and_way_out() -> None:
+    with ss.use(LNS12), pytest.raises(ss.UnsupportedOperation) as refused:
+        nn.Sequential(Inverting())(torch.eye(3))
+    text = str(refused.value)
+    for part in ("linalg_inv", "Inverting", "LNS(5,5)", "ss.exact()"):
+        assert part in text
+    assert "\n" not in text
+    assert isinstance(refused.value, NotImplementedError)
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        torch.linalg.inv,
+        torch.linalg.svd,
+        torch.linalg.cholesky,
+        torch.fft.fft,
+        torch.lgamma,
+        torch.erfinv,
+        torch.special.i0,
+        lambda x: torch.cdist(x, x, p=3.0),
+        lambda x: torch.histc(x, 4),
+        lambda x: torch.quantile(x, 0.5),
+        lambda x: x.to_sparse() @ x,
+        lambda x: torch.quantize_per_tensor(x, 0.1, 0, torch.quint8),
+    ],
+)
+def test_operators_without_a_definition_are_refused(call) -> None:
+    with ss.use(LNS12), pytest.raises(ss.UnsupportedOperation):
+        call(torch.eye(3) + 0.1)
+
+
+def test_a_refused_operator_computes_nothing() -> None:
+    x = torch.ones(3)
+    out = torch.full((3,), 7.0)
+    with ss.use(LNS12, audit=True) as run:
+        with pytest.raises(ss.UnsupportedOperation):
+            x.lgamma_()
+        with pytest.raises(ss.UnsupportedOperation):
+            torch.lgamma(x, out=out)
+    assert x.tolist() == [1, 1, 1]
+    assert out.tolist() == [7, 7, 7]
+    assert not any("lgamma" in name for name in run.audit.counts)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.complex64, torch.complex128])
+def test_half_and_complex_numbers_are_refused(dtype: torch.dtype) -> None:
+    x = torch.ones(3, 3, dtype=dtype)
+    calls = [
+        lambda: x + x,
+        lambda: x * 2,
+        lambda: x @ x,
+        lambda: x.sum(),
+        lambda: torch.ones(3).to(dtype),
+        lambda: x.to(torch.float32),
+        lambda: torch.ones(3, 3).add_(x) if not dtype.is_complex else x.add_(1),
+        lambda: x.mean(),
+    ]
+    for i, call in enumerate(calls):
+        with ss.use(LNS12), pytest.raises(ss.UnsupportedOperation):
+            call()
+            pytest.fail(f"call {i} went through")
+
+
+def test_copying_into_half_precision_is_refused() -> None:
+    target = torch.zeros(3, dtype=torch.float16)
+    with ss.use(LNS12), pytest.raises(ss.UnsupportedOperation):
+        target.copy_(torch.ones(3))
+
+
+def test_autocast_is_refused() -> None:
+    with ss.use(LNS12), torch.autocast("cpu", torch.bfloat16), pytest.raises(ss.UnsupportedOperation):
+        nn.Linear(3, 2)(torch.ones(1, 3))
+
+
+NAN = torch.tensor([[1.0, math.nan], [1.0, 1.0]])
+
+
+@pytest.mark.parametrize(
+    ("name", "call"),
+    [
+        ("add", lambda: NAN + 1),
+        ("mul", lambda: NAN.mul_(2.0) if False else NAN * 2),
+        ("mm", lambda: NAN @ NAN),
+        ("sum", lambda: NAN.sum()),
+        ("mean", lambda: NAN.mean()),
+        ("relu", lambda: NAN.relu()),
+        ("exp", lambda: NAN.exp()),
+        ("gt", lambda: NAN > 0),
+        ("amax", lambda: NAN.amax()),
+        ("max", lambda: NAN.max()),
+        ("sort", lambda: NAN.sort()),
+        ("argmax", lambda: NAN.argmax()),
+        ("convolution", lambda: F.conv2d(NAN[None, None], torch.ones(1, 1, 1, 1))),
+        ("max_pool2d", lambda: F.max_pool2d(NAN[None, None], 2)),
+        ("avg_pool2d", lambda: F.avg_pool2d(NAN[None, None], 2)),
+        ("softmax", lambda: F.softmax(NAN, 1)),
+        ("batch_norm", lambda: F.batch_norm(NAN, None, None, training=True)),
+        ("mse_loss", lambda: F.mse_loss(NAN, torch.ones(2, 2))),
+        ("add", lambda: torch.ones(2) + math.nan),
+        ("mul", lambda: torch.ones(2) * torch.tensor(math.nan)),
+        ("to_copy", lambda: NAN.double()),
+        ("norm", lambda: NAN.norm()),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_nan_is_named_where_it_arrives(name: str, call) -> None:
+    with ss.use(LNS12), pytest.raises(ss.NonFiniteError, match=name):
+        call()
+
+
+@pytest.mark.parametrize(
+    ("name", "call"),
+    [
+        ("div", lambda: torch.zeros(2) / 0),
+        ("div", lambda: torch.zeros(2) / torch.tensor([1.0, 0.0])),
+        ("addcdiv", lambda: torch.addcdiv(torch.ones(2), torch.zeros(2), torch.zeros(2))),
+        ("sqrt", lambda: torch.tensor([1.0, -1.0]).sqrt()),
+        ("rsqrt", lambda: torch.tensor([-0.5]).rsqrt()),
+        ("pow", lambda: torch.tensor([-0.5]) ** 0.5),
+        ("pow", lambda: torch.tensor([-0.5]) ** 0.3),
+        ("log", lambda: torch.tensor([-0.5]).log()),
+        ("log1p", lambda: torch.tensor([-2.0]).log1p()),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_what_has_no_number_raises(name: str, call) -> None:
+    with ss.use(LNS12), pytest.raises(ss.NonFiniteError, match=name):
+        call()
+
+
+def test_division_by_zero_and_infinities_saturate() -> None:
+    largest, smallest = LNS12.format.decode(LNS12.format.encode(torch.tensor([math.inf, 1e-30])))
+    x = torch.tensor([2.0, -3.0])
+    with ss.use(LNS12):
+        assert torch.equal(x / 0, torch.stack([largest, -largest]))
+        assert torch.equal(1 / torch.zeros(1), largest[None])
+        assert torch.equal(torch.zeros(1).rsqrt(), largest[None])
+        assert torch.equal(torch.zeros(1).log(), -largest[None])
+        assert torch.equal(torch.tensor([-math.inf, math.inf]) * 1, torch.stack([-largest, largest]))
+        masked = torch.zeros(1, 4).masked_fill(torch.tensor([False, True, False, True]), -math.inf)
+        probabilities = F.softmax(masked, 1)[0]
+        logarithms = F.log_softmax(masked, 1)[0]
+    assert torch.equal(probabilities[[1, 3]], smallest.expand(2))
+    assert probabilities[0] == probabilities[2] == 0.5
+    assert torch.equal(logarithms[[1, 3]], -largest.expand(2))
+
+
+def test_in_flush_a_masked_probability_is_zero() -> None:
+    with ss.use(ss.LogArithmetic(ss.LNS(5, 5, "flush"), "hamad2025")):
+        masked = torch.zeros(1, 2).masked_fill(torch.tensor([False, True]), -math.inf)
+        assert F.softmax(masked, 1).tolist() == [[1.0, 0.0]]
+
+
+def test_integers_stay_integers() -> None:
+    a, b = torch.tensor([7, 9]), torch.tensor([2, 3])
+    with ss.use(LNS12, audit=True) as run:
+        assert (a + b).tolist() == [9, 12]
+        assert (a * b).dtype == torch.int64
+        assert (a // b).tolist() == [3, 3]
+        assert (a % b).tolist() == [1, 0]
+        assert a.sum().item() == 16
+        assert (a > b).all()
+        assert a.cumsum(0).tolist() == [7, 16]
+        assert (a << 2).tolist() == [28, 36]
+        assert a.bincount().sum() == 2
+        assert (a == b).sum().item() == 0
+    assert run.audit.totals()["defined"] == 0
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda a, b: a / b,
+        lambda a, b: a / 3,
+        lambda a, b: 3 / a,
+        lambda a, b: a.float() / b.float(),
+        lambda a, b: a * 0.3,
+        lambda a, b: a**0.5,
+        lambda a, b: a.sqrt(),
+        lambda a, b: a.exp(),
+        lambda a, b: a.tanh(),
+        lambda a, b: a.sum(dtype=torch.float32),
+        lambda a, b: a.float().mean(),
+        lambda a, b: a.mean(dtype=torch.float32),
+        lambda a, b: a.reciprocal(),
+        lambda a, b: torch.true_divide(a, b),
+        lambda a, b: a.log(),
+        lambda a, b: torch.add(a, b, alpha=1) / 7,
+        lambda a, b: (a > b).float().mean(),
+        lambda a, b: a.to(torch.float32) * 1,
+        lambda a, b: torch.softmax(a, 0, dtype=torch.float32),
+        lambda a, b: torch.where(a > 8, a, 0.3) * 1,
+    ],
+)
+def test_a_float_made_from_integers_is_a_number_of_the_arithmetic(call) -> None:
+    a, b = torch.tensor([7, 9, 11, 1001]), torch.tensor([2, 3, 7, 13])
+    with ss.use(LNS12):
+        try:
+            result = call(a, b)
+        except ss.UnsupportedOperation:
+            return
+    assert is_on(result, LNS12)
+    assert torch.allclose(result.double(), call(a, b).double(), rtol=0.1)
+
+
+def test_integer_division_divides_the_codes() -> None:
+    with ss.use(LNS12):
+        assert torch.equal(torch.tensor([7, 9]) / torch.tensor([2, 3]), torch.tensor([7.0, 9.0]) / torch.tensor([2.0, 3.0]))
+
+
+def test_floor_division_of_floats_is_refused() -> None:
+    with ss.use(LNS12):
+        for call in (lambda x: x // 2, lambda x: torch.div(x, 2, rounding_mode="trunc"), lambda x: x % 2, torch.round):
+            with pytest.raises(ss.UnsupportedOperation):
+                call(torch.tensor([7.0]))
+
+
+def test_a_reducing_collective_is_refused_and_a_broadcast_moves() -> None:
+    dist.init_process_group("gloo", store=dist.HashStore(), rank=0, world_size=1)
+    try:
+        x = torch.tensor([1.2345])
+        with ss.use(LNS12):
+            with pytest.raises(ss.UnsupportedOperation, match=r"(?i)all_?reduce"):
+                dist.all_reduce(x)
+            assert x.item() == pytest.approx(1.2345)
+            with pytest.raises(ss.UnsupportedOperation):
+                dist.reduce(x, 0)
+            assert grid_in_force() == "compute"
+    finally:
+        dist.destroy_process_group()
+
+
+FUSED = {
+    "attention": lambda x: F.scaled_dot_product_attention(x, x * 0.5, x * 2),
+    "causal attention": lambda x: F.scaled_dot_product_attention(x, x * 0.5, x * 2, is_causal=True),
+    "multi-head": lambda x: _built(nn.MultiheadAttention(4, 2, batch_first=True), x, x, x),
+    "LSTM": lambda x: _built(nn.LSTM(4, 3), x),
+    "GRU": lambda x: _built(nn.GRU(4, 3), x),
+    "RNN": lambda x: _built(nn.RNN(4, 3), x),
+    "transformer": lambda x: _built(nn.TransformerEncoderLayer(4, 2, 8, dropout=0.0, batch_first=True), x),
+}
+
+
+def _built(module: nn.Module, *inputs: torch.Tensor) -> torch.Tensor:
+    for i, p in enumerate(module.parameters()):
+        p.data.copy_(randn(*p.shape, seed=i) * 0.5)
+    result = ss.snap_(module.to(inputs[0].dtype), WIDE)(*inputs)
+    return result if isinstance(result, torch.Tensor) else result[0]
+
+
+@pytest.mark.parametrize("evaluating", [False, True])
+@pytest.mark.parametrize("name", FUSED)
+def test_fused_operators_are_right_or_refused(name: str, evaluating: bool) -> None:
+    try:
+        if evaluating:
+            with torch.inference_mode():
+                check(FUSED[name], randn(2, 3, 4), roundings=200)
+        else:
+            check(FUSED[name], randn(2, 3, 4), roundings=200, gradient_roundings=600)
+    except ss.UnsupportedOperation as refusal:
+        assert "not defined" in str(refusal)

@@ -20,7 +20,7 @@ import numpy as np
 import torch
 
 from slipstick.arithmetic.functions import function_table
-from slipstick.errors import NonFiniteError, UnsupportedOperation
+from slipstick.errors import NonFiniteError, SpecificationError, UnsupportedOperation
 from slipstick.formats import LNS
 from slipstick.kernels import native
 from slipstick.kernels.spec import KernelSpec

@@ -1,8 +1,10 @@
 """The promise at its edges: nothing is computed in floating point behind the user's back, whatever happens around."""
 
+import copy
 import os
 import threading
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
@@ -12,7 +14,20 @@ from torch.utils.checkpoint import checkpoint
 
 import slipstick as ss
 
+class Tripled(torch.autograd.Function):
+    """A user's own function, which saves nothing."""
+
+    @staticmethod
+    def forward(ctx, x):
+        return x * 3
+
+    @staticmethod
+    def backward(ctx, gradient):
+        return gradient * 3
+
+
 RECORDED = {
+    "custom function": lambda w: Tripled.apply(w),
     "linear layer": lambda w: F.linear(torch.ones(2, 3), w),
     "scalar multiple": lambda w: w * 2,
     "sum": lambda w: w.sum(),
@@ -56,7 +71,7 @@ def test_backward_after_the_block_raises(graph: str, how: str) -> None:
     with ss.use(LNS12):
         y = RECORDED[graph](w)
     with pytest.raises(ss.UnsupportedOperation, match=r"backward.*with ss.use"):
-        if how == "backward":
+        if how == "backward" or graph == "reentrant checkpoint":
             y.backward(torch.ones_like(y))
         elif how == "autograd.grad":
             torch.autograd.grad(y, w, torch.ones_like(y))
@@ -119,7 +134,7 @@ def test_data_loader_workers_leave_the_mode_and_training_goes_on() -> None:
     optimizer = torch.optim.SGD(layer.parameters(), 0.1)
     with ss.use(LNS12):
         for x, _ in torch.utils.data.DataLoader(_Worker(), batch_size=2, num_workers=1, multiprocessing_context="fork"):
-            assert torch.equal(x[0], torch.full((3,), 1.2345) * 1 if False else _exactly(1.2345))
+            assert torch.equal(x[0], _exactly(1.2345))
             optimizer.zero_grad()
             layer(x).sum().backward()
             optimizer.step()
@@ -158,7 +173,8 @@ def test_a_forked_child_computes_with_its_own_threads() -> None:
 
     def again() -> bool:
         with ss.use(LNS12):
-            return torch.equal(a @ b, product) and torch.equal(a * a, square)
+            # NumPy compares: PyTorch's own OpenMP threads do not survive a fork.
+            return np.array_equal(a @ b, product) and np.array_equal(a * a, square)
 
     with ss.use(LNS12):
         product, square = a @ b, a * a
@@ -166,6 +182,7 @@ def test_a_forked_child_computes_with_its_own_threads() -> None:
         assert _in_child(again)
         assert torch.equal(a @ b, product)
     assert _in_child(again)
+    torch.set_num_threads(1)
 
 
 def test_other_threads_are_not_in_the_mode() -> None:
@@ -256,7 +273,6 @@ INFERENCE = {
     "avg pool 1d": lambda: F.avg_pool1d(torch.randn(1, 2, 4), 2),
     "batch norm": lambda: F.batch_norm(torch.randn(4, 3), torch.zeros(3), torch.ones(3)),
     "layer norm": lambda: F.layer_norm(torch.randn(4, 3), (3,)),
-    "dropout": lambda: F.dropout(torch.randn(50), 0.3),
     "softmax": lambda: F.softmax(torch.randn(4, 3), 1),
     "cross entropy": lambda: F.cross_entropy(torch.randn(4, 3), torch.tensor([0, 1, 2, 0])),
     "mse": lambda: F.mse_loss(torch.randn(4, 3), torch.randn(4, 3)),
@@ -418,7 +434,7 @@ def test_checkpointing_recomputes_the_same_numbers(reentrant: bool) -> None:
     with ss.use(LNS12):
         for model, saved in zip(models, (False, True), strict=True):
             torch.manual_seed(5)
-            head, tail = model[:2], model[2:]
+            head, tail = model[:3], model[3:]
             middle = head(x)
             out = checkpoint(tail, middle, use_reentrant=reentrant) if saved else tail(middle)
             F.cross_entropy(out, y).backward()
@@ -426,8 +442,6 @@ def test_checkpointing_recomputes_the_same_numbers(reentrant: bool) -> None:
 
 
 def test_modules_copy_save_and_load_raw_numbers() -> None:
-    import copy
-
     model = ss.snap_(network(), LNS12)
     with ss.use(LNS12):
         twin = copy.deepcopy(model)

@@ -1,17 +1,13 @@
 """Elementwise kernels equal the reference, bit for bit, on every instruction set."""
 
-import zlib
-
 import numpy as np
 import pytest
 import torch
 from arithmetics import adders, small_arithmetics
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from operands import all_pairs, assert_bits, seed, tensor
 
 from grid import around_thresholds, every_code, random_codes
 from slipstick import LNS, Exact, LogArithmetic, NonFiniteError, SpecificationError, UnsupportedOperation
-from slipstick.arithmetic.functions import UNDEFINED, function_names, function_table
 from slipstick.kernels import native, reference
 from slipstick.kernels.elementwise import chain
 from slipstick.kernels.reference import LogArray
@@ -46,27 +42,6 @@ rounding = chain(lambda x: x.maximum(x))
 """The shortest chain that returns its operand's rounded value."""
 
 each_small_arithmetic = pytest.mark.parametrize("arithmetic", small_arithmetics(), ids=str)
-
-
-def tensor(a: LogArray) -> torch.Tensor:
-    return torch.from_numpy(a.numbers())
-
-
-def assert_bits(got: torch.Tensor, expected: LogArray) -> None:
-    """Equal float32 patterns: -0.0 is not 0.0."""
-    assert got.dtype == torch.float32
-    assert tuple(got.shape) == expected.shape
-    np.testing.assert_array_equal(got.contiguous().view(torch.int32).numpy(), expected.numbers().view(np.int32))
-
-
-def seed(*parts: object) -> np.random.Generator:
-    return np.random.default_rng(zlib.crc32(repr(parts).encode()))
-
-
-def all_pairs(format: LNS) -> tuple[LogArray, LogArray]:
-    codes = reference.from_codes(every_code(format), format)
-    n = codes.shape[0]
-    return codes[np.repeat(np.arange(n), n)], codes[np.tile(np.arange(n), n)]
 
 
 @each_small_arithmetic
@@ -247,183 +222,10 @@ def test_half_precision_and_complex_tensors_are_refused():
             rounding(spec, "neg", torch.ones(3, dtype=dtype))
 
 
-# --- shapes, constants, chains ----------------------------------------------------------------------------------
-
-ARITHMETIC = LogArithmetic(LNS(5, 5), "hamad2025")
-
-
-def numbers(shape: tuple[int, ...], *key: object, format: LNS = ARITHMETIC.format) -> LogArray:
-    return reference.from_codes(random_codes(format, shape, seed(key, shape)), format)
-
-
-def broadcast(a: LogArray, shape: tuple[int, ...]) -> LogArray:
-    return LogArray(a.format, np.broadcast_to(a.sign, shape).copy(), np.broadcast_to(a.log, shape).copy())
-
-
-SHAPES = [
-    ((), ()), ((1,), ()), ((0,), ()), ((3, 0, 2), (2,)), ((7,), (7,)), ((33,), (1,)), ((5, 1), (1, 9)),
-    ((4, 3, 5), (3, 1)), ((2, 1, 4, 1), (3, 1, 6)), ((1, 1), (40, 50)), ((300, 70), (70,)), ((70,), (300, 70)),
-    ((300, 1), (300, 70)), ((2, 3, 4, 5, 6), (5, 1)),
-]  # fmt: skip
-
-
-@pytest.mark.parametrize(("left", "right"), SHAPES, ids=str)
-def test_operands_broadcast(left, right, isa, threads):
-    a, b = numbers(left, "left"), numbers(right, "right")
-    shape = np.broadcast_shapes(left, right)
-    expected = reference.add(broadcast(a, shape), broadcast(b, shape), ARITHMETIC)
-    assert_bits(BINARY["add"][0](kernel_spec(ARITHMETIC), "add", tensor(a), tensor(b)), expected)
-
-
-@pytest.mark.parametrize("count", [1, 2, 7, 8, 9, 15, 16, 17, 31, 33, 63, 65, 1023, 1025, 4097, 70001])
-def test_every_length_and_alignment_gives_the_same_bits(count, isa, threads):
-    spec = kernel_spec(ARITHMETIC)
-    for offset in (0, 1, 3):
-        a, b = numbers((count + offset,), "a", offset), numbers((count + offset,), "b", offset)
-        expected = reference.add(a[offset:], b[offset:], ARITHMETIC)
-        assert_bits(BINARY["add"][0](spec, "add", tensor(a)[offset:], tensor(b)[offset:]), expected)
-
-
-def test_strides_do_not_matter(isa, threads):
-    spec = kernel_spec(ARITHMETIC)
-    a, b = numbers((6, 8, 10), "a"), numbers((6, 8, 10), "b")
-    expected = reference.subtract(a, b, ARITHMETIC)
-    views = {
-        "transposed": lambda t: t.permute(2, 0, 1).contiguous().permute(1, 2, 0),
-        "channels": lambda t: t[None].contiguous(memory_format=torch.channels_last)[0],
-        "strided": lambda t: torch.stack([t, t * 0 + 3], -1)[..., 0],
-    }
-    for left in views.values():
-        for right in views.values():
-            x, y = left(tensor(a)), right(tensor(b))
-            assert_bits(BINARY["sub"][0](spec, "sub", x, y), expected)
-
-
-def test_results_may_be_written_in_place(isa, threads):
-    spec = kernel_spec(ARITHMETIC)
-    a, b = numbers((50, 40), "a"), numbers((40,), "b")
-    x = tensor(a)
-    got = BINARY["add"][0](spec, "add", x, tensor(b), out=x)
-    assert got is x
-    assert_bits(x, reference.add(a, broadcast(b, (50, 40)), ARITHMETIC))
-    y = torch.full((50, 80), 3.0)
-    BINARY["add"][0](spec, "add", tensor(a), tensor(b), out=y[:, ::2])
-    assert_bits(y[:, ::2].contiguous(), reference.add(a, broadcast(b, (50, 40)), ARITHMETIC))
-    assert (y[:, 1::2] == 3.0).all()
-
-
-@pytest.mark.parametrize("value", [0.9, -1 / 3, 0.0, -0.0, 1, True, 1e30, -1e30, float("inf"), 1e-300, 0.1])
-def test_numbers_are_encoded_from_float64(value, isa):
-    a = numbers((100,), "a")
-    constant = broadcast(reference.encode(np.array(float(value)), ARITHMETIC.format), (100,))
-    spec = kernel_spec(ARITHMETIC)
-    assert_bits(BINARY["mul"][0](spec, "mul", tensor(a), value), reference.multiply(a, constant))
-    assert_bits(BINARY["sub"][0](spec, "sub", value, tensor(a)), reference.subtract(constant, a, ARITHMETIC))
-
-
-@chain
-def everything(x, y, z, scale):
-    """Reuses operands, results and constants, and returns three values, one of them a mask."""
-    total = x * scale + y
-    small = abs(total) < 0.5
-    kept = small.select(z, total - 2.0 * z)
-    return (kept * kept).sqrt() / (1 + abs(y)), total, small
-
-
-def test_a_chain_equals_its_operations_one_after_another(isa, threads):
-    format = ARITHMETIC.format
-    x, y, z = (numbers((120, 33), name) for name in "xyz")
-    scale, half, two, one = (broadcast(reference.encode(np.array(v), format), (120, 33)) for v in (0.7, 0.5, 2.0, 1.0))
-    total = reference.add(reference.multiply(x, scale), y, ARITHMETIC)
-    small = reference.less(reference.absolute(total), half)
-    rest = reference.subtract(total, reference.multiply(two, z), ARITHMETIC)
-    kept = LogArray(format, np.where(small, z.sign, rest.sign), np.where(small, z.log, rest.log))
-    root = reference.sqrt(reference.multiply(kept, kept))
-    first = reference.divide(root, reference.add(one, reference.absolute(y), ARITHMETIC))
-    got = everything(kernel_spec(ARITHMETIC), "everything", tensor(x), tensor(y), tensor(z), 0.7)
-    assert_bits(got[0], first)
-    assert_bits(got[1], total)
-    np.testing.assert_array_equal(got[2].numpy(), small)
-
-
-@st.composite
-def programs(draw):
-    """A list of steps (operation, operand, operand) on a growing stack that starts with three operands."""
-    names = ["add", "sub", "mul", "max", "min", "neg", "abs", "root", "choose", "constant"]
-    steps = []
-    for height in range(3, 3 + draw(st.integers(1, 14))):
-        operand = st.integers(0, height - 1)
-        steps.append((draw(st.sampled_from(names)), draw(operand), draw(operand), draw(operand)))
-    return steps, draw(st.integers(0, 2)), draw(st.sampled_from([0.3, -5.0, 0.0]))
-
-
-def run_program(steps, stack, operations):
-    for name, i, j, k in steps:
-        stack.append(operations[name](stack[i], stack[j], stack[k]))
-    return stack
-
-
-@settings(max_examples=150)
-@given(programs(), st.sampled_from(native.available_isas()))
-def test_random_chains_equal_their_operations_one_after_another(program, isa):
-    steps, returned, number = program
-    format, spec = ARITHMETIC.format, kernel_spec(ARITHMETIC)
-    operands = [numbers((9, 7), name) for name in "xyz"]
-    constant = broadcast(reference.encode(np.array(number), format), (9, 7))
-    symbolic = {
-        "add": lambda a, b, c: a + b, "sub": lambda a, b, c: a - b, "mul": lambda a, b, c: a * b,
-        "max": lambda a, b, c: a.maximum(b), "min": lambda a, b, c: a.minimum(b), "neg": lambda a, b, c: -a,
-        "abs": lambda a, b, c: abs(a), "root": lambda a, b, c: abs(a).sqrt(),
-        "choose": lambda a, b, c: (a > b).select(c, a), "constant": lambda a, b, c: number - a,
-    }  # fmt: skip
-
-    def choose(a, b, c):
-        above = reference.less(b, a)
-        return LogArray(format, np.where(above, c.sign, a.sign), np.where(above, c.log, a.log))
-
-    plain = {
-        "add": lambda a, b, c: reference.add(a, b, ARITHMETIC),
-        "sub": lambda a, b, c: reference.subtract(a, b, ARITHMETIC),
-        "mul": lambda a, b, c: reference.multiply(a, b), "max": lambda a, b, c: reference.maximum(a, b),
-        "min": lambda a, b, c: reference.minimum(a, b), "neg": lambda a, b, c: reference.negate(a),
-        "abs": lambda a, b, c: reference.absolute(a),
-        "root": lambda a, b, c: reference.sqrt(reference.absolute(a)), "choose": choose,
-        "constant": lambda a, b, c: reference.subtract(constant, a, ARITHMETIC),
-    }  # fmt: skip
-    recorded = chain(lambda x, y, z: tuple(run_program(steps, [x, y, z], symbolic)[-1 - returned :]))
-    expected = run_program(steps, list(operands), plain)[-1 - returned :]
-    before = native.current_isa()
-    native.set_isa(isa)
-    try:
-        got = recorded(spec, "program", *map(tensor, operands))
-    finally:
-        native.set_isa(before)
-    for result, wanted in zip(got if isinstance(got, tuple) else (got,), expected, strict=True):
-        assert_bits(result, wanted)
-
-
-@pytest.mark.parametrize("name", function_names())
-@pytest.mark.parametrize("format", [LNS(5, 5), LNS(3, 3, "flush")], ids=str)
-def test_functions_look_up_their_table_for_every_code(name, format, isa):
-    """The table itself is checked in tests/arithmetic; here every code must find its own entry."""
-    spec = kernel_spec(LogArithmetic(format))
-    a = reference.from_codes(every_code(format), format)
-    entries = function_table(name, format)[2 * a.log + a.sign + 2 * (format.max_log + 1)]
-    defined = entries != UNDEFINED
-    a, entries = a[defined], entries[defined].astype(np.int64)
-    look_up = chain(lambda x: x.function(name))
-    assert_bits(look_up(spec, name, tensor(a)), LogArray(format, entries & 1, entries >> 1))
-
-
-@pytest.mark.parametrize("name", ["log", "log2"])
-def test_functions_of_numbers_without_a_value_raise(name, isa):
-    look_up = chain(lambda x: x.function(name))
-    with pytest.raises(NonFiniteError, match=rf"aten\.{name} in LNS\(5,5\)"):
-        look_up(kernel_spec(LogArithmetic(LNS(5, 5))), f"aten.{name}", torch.tensor([1.0, -1.0]))
-
-
-def test_the_instruction_set_can_be_chosen_among_those_of_the_machine(isa):
-    assert native.current_isa() == isa
-    with pytest.raises(ValueError, match="choose portable, avx2 or avx512"):
-        native.set_isa("sse")
-    assert native.current_isa() == isa
+def test_numbers_are_encoded_straight_into_the_format_and_tensors_through_the_update_format():
+    """2^0.5001 is above the middle of 1 and 2, but in ten fraction bits it is the middle, and that goes to even."""
+    value = 2**0.5001
+    spec = kernel_spec(LogArithmetic(LNS(3, 0)), LNS(3, 10))
+    one = torch.ones(1, dtype=torch.float64)
+    assert BINARY["mul"][0](spec, "mul", one, value).item() == 2.0
+    assert BINARY["mul"][0](spec, "mul", one, one * value).item() == 1.0

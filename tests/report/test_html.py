@@ -1,4 +1,5 @@
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -79,6 +80,13 @@ def test_the_page_says_what_the_runs_gave(folder: Path) -> None:
     assert "aten.addmm" in text
     assert runs[1].audit_totals is not None
     assert str(runs[1].audit_totals["defined"]) in text
+
+
+def test_the_page_admits_what_else_differs(folder: Path) -> None:
+    first, second = read_runs(folder)
+    assert "Only the arithmetic differs" in render_report([first, second])
+    other = replace(second, experiment=second.experiment.model_copy(update={"seed": 5}))
+    assert "Besides the arithmetic they differ in seed" in render_report([first, other])
 
 
 def test_labels_are_escaped(folder: Path) -> None:

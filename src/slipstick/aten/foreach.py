@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 aten = torch.ops.aten
 
 _VALUED = (aten.addcmul, aten.addcmul_, aten.addcdiv, aten.addcdiv_)
-_SINGLE = {"norm": "linalg_vector_norm", "zero": "zero"}
+_SINGLE = {"norm": "linalg_vector_norm", "maximum": "clamp_min", "minimum": "clamp_max"}
 
 
 def _register(packet_name: str) -> None:

@@ -16,6 +16,7 @@ from slipstick.train.atomic_files import write_text
 from slipstick.train.experiment_files import experiment_toml
 
 _TEMPLATE = "report.html.jinja"
+_MAY_DIFFER = {"arithmetic", "update", "label", "out", "threads", "log_every", "checkpoint_minutes"}
 
 
 def write_report(runs: Sequence[RunRecord], path: Path) -> Path:
@@ -40,6 +41,7 @@ def render_report(runs: Sequence[RunRecord]) -> str:
         experiment=first.experiment,
         environment=first.environment,
         facts=_facts(runs),
+        differences=_differences(runs),
         uncertainty=_uncertainty(runs),
         toml=experiment_toml(first.experiment),
         rows=_rows(runs),
@@ -59,13 +61,18 @@ def _facts(runs: Sequence[RunRecord]) -> list[tuple[str, str]]:
         ("data", experiment.data),
         ("network", experiment.model.name),
         ("optimiser", f"{optimizer.name}, learning rate {optimizer.lr:g} ({schedule.kind})"),
-        ("budget", f"{experiment.epochs} epochs, batch {experiment.batch}"),
-        ("seed", str(experiment.seed)),
+        ("budget", f"{experiment.epochs} epochs, batch {experiment.batch}, seed {experiment.seed}"),
     ]
     if result := next((run.result for run in runs if run.result), None):
         facts.insert(1, ("images", f"{result.training_images:,} to train, {result.test_images:,} to test"))
         facts[2] = ("network", f"{experiment.model.name}, {result.parameters:,} parameters")
     return facts
+
+
+def _differences(runs: Sequence[RunRecord]) -> list[str]:
+    """Keys, besides those that a comparison varies, in which the experiments differ."""
+    given = [run.experiment.model_dump(exclude=_MAY_DIFFER) for run in runs]
+    return [key for key in given[0] if any(other[key] != given[0][key] for other in given)]
 
 
 def _uncertainty(runs: Sequence[RunRecord]) -> str | None:
@@ -79,7 +86,6 @@ def _uncertainty(runs: Sequence[RunRecord]) -> str | None:
 
 
 def _rows(runs: Sequence[RunRecord]) -> list[dict[str, Any]]:
-    best = max((run.accuracy or 0.0 for run in runs), default=0.0)
     rows = []
     for compared, colour in zip(compare_runs(runs), run_colours(runs), strict=True):
         run = compared.run
@@ -91,7 +97,7 @@ def _rows(runs: Sequence[RunRecord]) -> list[dict[str, Any]]:
                 "status": run.status,
                 "message": run.result.message if run.result else "",
                 "accuracy": accuracy_text(run.accuracy),
-                "share": 100 * (run.accuracy or 0.0) / best if best else 0.0,
+                "share": 100 * (run.accuracy or 0.0),
                 "points": points_text(compared.points),
                 "loss": loss_text(run.result.test_loss if run.result else None),
                 "step": seconds_text(run.step_seconds),

@@ -28,7 +28,7 @@ struct Layout {
         column_bytes = int64_t{units} * chunk * P::kColumnBytes;
         partial_bytes = int64_t{g.rows} * units * P::kValueBytes;
         codes_bytes = round_up(int64_t{chunk} * P::kUnit * 4, 64);
-        stack_bytes = int64_t{depth + 1} * kTile * P::kValueBytes;
+        stack_bytes = int64_t{depth + 2} * kTile * P::kValueBytes;
         total = 64 + row_bytes + column_bytes + partial_bytes * (g.schedule->depth + 1) + codes_bytes + stack_bytes;
     }
 };
@@ -100,96 +100,122 @@ void pack_rows(const P& p, const GemmBlock& g, const Chunk& chunk, char* out) {
     }
 }
 
-// A leaf, a pair or four terms, as a value that may be merged.
+// What a micro-kernel call sums: R sums side by side, of several rows and one unit of columns, or of one row and several
+// units. Term k of sum r is the product of what lies at rows + k row_term + r row_step and columns + k kColumnBytes +
+// r column_step.
+struct Operands {
+    const char *rows, *columns;
+    int64_t row_term, row_step, column_step;
+};
+
 template <typename P>
-SLIPSTICK_INLINE typename P::Value leaf(const P& p, const Step& step, const char* rows, int64_t row_stride, const char* columns) {
-    auto term = [&](int i) __attribute__((always_inline)) {
-        return p.product(rows + step.k[i] * row_stride, columns + int64_t{step.k[i]} * P::kColumnBytes);
-    };
-    if (step.terms == 4) return p.settle(p.add(p.add(term(0), term(1)), p.add(term(2), term(3))), 2);
-    if (step.terms == 2) return p.settle(p.add(term(0), term(1)), 1);
-    return term(0);
+SLIPSTICK_INLINE typename P::Value term(const P& p, const Operands& o, int64_t k, int64_t r) {
+    return p.product(o.rows + k * o.row_term + r * o.row_step, o.columns + k * P::kColumnBytes + r * o.column_step);
+}
+
+// The loops over sums are not unrolled: one addition fills the processor's window, the next sum's follows on its heels.
+template <typename P, int R>
+SLIPSTICK_INLINE void add_terms(const P& p, const Operands& o, int64_t k0, int64_t k1, char* to) {
+#pragma GCC unroll 1
+    for (int r = 0; r < R; ++r, to += P::kValueBytes) P::store(to, p.add(term(p, o, k0, r), term(p, o, k1, r)));
 }
 
 template <typename P, int R>
-void tree_tile(const P& p, const ChunkOrder& order, const char* rows, const char* columns, char* stack) {
+SLIPSTICK_INLINE void merge(const P& p, char* to, bool clamp) {
+#pragma GCC unroll 1
+    for (int r = 0; r < R; ++r, to += P::kValueBytes)
+        P::store(to, p.settle(p.add(P::load(to), P::load(to + R * P::kValueBytes)), 1, clamp));
+}
+
+template <typename P, int R>
+void tree_tile(const P& p, const ChunkOrder& order, const Operands& o, char* stack) {
     constexpr int64_t kLevel = R * P::kValueBytes;
+    const bool clamp = p.must_clamp(order.levels);
     char* top = stack;
     for (const Step *step = order.steps.data(), *end = step + order.steps.size(); step != end; ++step, top += kLevel) {
+        if (step->terms == 4) {
+            add_terms<P, R>(p, o, step->k[0], step->k[1], top);
+            add_terms<P, R>(p, o, step->k[2], step->k[3], top + kLevel);
 #pragma GCC unroll 1
-        for (int r = 0; r < R; ++r)
-            P::store(top + r * P::kValueBytes, leaf(p, *step, rows + r * P::kRowBytes, R * P::kRowBytes, columns));
-        for (int merges = step->merges; merges > 0; --merges) {
-            top -= kLevel;
+            for (char *at = top, *stop = top + kLevel; at != stop; at += P::kValueBytes)
+                P::store(at, p.settle(p.add(P::load(at), P::load(at + kLevel)), 2, false));
+        } else if (step->terms == 2) {
 #pragma GCC unroll 1
-            for (int r = 0; r < R; ++r) {
-                char* at = top + r * P::kValueBytes;
-                P::store(at, p.settle(p.add(P::load(at), P::load(at + kLevel)), 1));
-            }
+            for (int r = 0; r < R; ++r)
+                P::store(top + r * P::kValueBytes,
+                         p.settle(p.add(term(p, o, step->k[0], r), term(p, o, step->k[1], r)), 1, false));
+        } else {
+            for (int r = 0; r < R; ++r) P::store(top + r * P::kValueBytes, term(p, o, step->k[0], r));
         }
+        for (int merges = step->merges; merges > 0; --merges) merge<P, R>(p, top -= kLevel, clamp);
     }
 }
 
 // Adds terms k0 <= k < k1 to the sums in `at`, or starts them with term k0.
 template <typename P, int R>
-void run_tile(const P& p, int64_t k0, int64_t k1, bool resume, const char* rows, const char* columns, char* at) {
+void run_tile(const P& p, int64_t k0, int64_t k1, bool resume, const Operands& o, char* at) {
     typename P::Value sum[R];
-    for (int r = 0; r < R; ++r)
-        sum[r] = resume ? P::load(at + r * P::kValueBytes)
-                        : p.product(rows + (k0 * R + r) * P::kRowBytes, columns + k0 * P::kColumnBytes);
+    for (int r = 0; r < R; ++r) sum[r] = resume ? P::load(at + r * P::kValueBytes) : term(p, o, k0, r);
     for (int64_t k = resume ? k0 : k0 + 1; k < k1;) {
         const int64_t stop = k1 - k < kRunPeriod ? k1 : k + kRunPeriod;
         const int additions = static_cast<int>(stop - k);
         for (; k < stop; ++k)
-            for (int r = 0; r < R; ++r)
-                sum[r] = p.add(sum[r], p.product(rows + (k * R + r) * P::kRowBytes, columns + k * P::kColumnBytes));
-        for (int r = 0; r < R; ++r) sum[r] = p.settle_run(sum[r], additions);
+            for (int r = 0; r < R; ++r) sum[r] = p.add(sum[r], term(p, o, k, r));
+        for (int r = 0; r < R; ++r) sum[r] = p.settle(sum[r], additions, false);
     }
-    for (int r = 0; r < R; ++r) P::store(at + r * P::kValueBytes, p.settle(sum[r], 0));
+    for (int r = 0; r < R; ++r) P::store(at + r * P::kValueBytes, sum[r]);
 }
 
 template <typename P, int R>
-void runs_tile(const P& p, const ChunkOrder& order, const char* rows, const char* columns, char* stack) {
+void runs_tile(const P& p, const ChunkOrder& order, const Operands& o, char* stack) {
     constexpr int64_t kLevel = R * P::kValueBytes;
+    const bool clamp = p.must_clamp(order.levels);
     char* top = stack;
     for (const Step *step = order.steps.data(), *end = step + order.steps.size(); step != end; ++step, top += kLevel) {
-        run_tile<P, R>(p, step->k[0], step->k[1], order.resume, rows, columns, top);
-        for (int merges = step->merges; merges > 0; --merges) {
-            top -= kLevel;
-            for (int r = 0; r < R; ++r) {
-                char* at = top + r * P::kValueBytes;
-                P::store(at, p.settle(p.add(P::load(at), P::load(at + kLevel)), 1));
-            }
-        }
+        run_tile<P, R>(p, step->k[0], step->k[1], order.resume, o, top);
+        for (int merges = step->merges; merges > 0; --merges) merge<P, R>(p, top -= kLevel, clamp);
     }
 }
 
-// One chunk for R rows and one unit of columns. `partial` receives the sums, or holds those that the chunk resumes.
+// One chunk of R sums. `partial` receives them, or holds those that the chunk resumes.
 template <typename P, int R>
-void tile(const P& p, const ChunkOrder& order, const char* rows, const char* columns, char* stack, char* partial) {
+void tile(const P& p, const ChunkOrder& order, const Operands& o, char* stack, char* partial) {
     constexpr int64_t kBytes = R * P::kValueBytes;
     if (order.resume) std::memcpy(stack, partial, kBytes);
     if (order.steps[0].terms == 0)
-        runs_tile<P, R>(p, order, rows, columns, stack);
+        runs_tile<P, R>(p, order, o, stack);
     else
-        tree_tile<P, R>(p, order, rows, columns, stack);
+        tree_tile<P, R>(p, order, o, stack);
     std::memcpy(partial, stack, kBytes);
+}
+
+template <typename P>
+void tiles(const P& p, const ChunkOrder& order, int group, const Operands& o, char* stack, char* partial) {
+    if (group == 4) tile<P, 4>(p, order, o, stack, partial);
+    if (group == 2) tile<P, 2>(p, order, o, stack, partial);
+    if (group == 1) tile<P, 1>(p, order, o, stack, partial);
 }
 
 template <typename P>
 void run_chunk(const P& p, const GemmBlock& g, const ChunkOrder& order, const Layout<P>& layout, const char* rows,
                const char* columns, char* stack, char* partial) {
+    const int64_t panel = order.length * P::kColumnBytes;
+    if (g.rows == 1) {
+        for (int u = 0; u < layout.units;) {
+            const int group = group_rows(layout.units - u);
+            const Operands o{rows, columns + u * panel, P::kRowBytes, 0, panel};
+            tiles(p, order, group, o, stack, partial + int64_t{u} * P::kValueBytes);
+            u += group;
+        }
+        return;
+    }
     for (int u = 0; u < layout.units; ++u) {
-        const char* panel = columns + int64_t{u} * order.length * P::kColumnBytes;
         const char* group_of_rows = rows;
-        char* sums = partial + int64_t{u} * g.rows * P::kValueBytes;
         for (int row = 0; row < g.rows;) {
             const int group = group_rows(g.rows - row);
-            if (group == 4) tile<P, 4>(p, order, group_of_rows, panel, stack, sums);
-            if (group == 2) tile<P, 2>(p, order, group_of_rows, panel, stack, sums);
-            if (group == 1) tile<P, 1>(p, order, group_of_rows, panel, stack, sums);
-            group_of_rows += int64_t{group} * order.length * P::kRowBytes;
-            sums += int64_t{group} * P::kValueBytes;
+            const Operands o{group_of_rows, columns + u * panel, group * P::kRowBytes, P::kRowBytes, 0};
+            tiles(p, order, group, o, stack, partial + (int64_t{u} * g.rows + row) * P::kValueBytes);
+            group_of_rows += group * order.length * P::kRowBytes;
             row += group;
         }
     }
@@ -247,7 +273,7 @@ void run_block(const GemmBlock& g) {
             top -= layout.partial_bytes;
             for (int64_t i = 0; i < values; ++i) {
                 char* sum = top + i * P::kValueBytes;
-                P::store(sum, p.settle(p.add(P::load(sum), P::load(sum + layout.partial_bytes)), 1));
+                P::store(sum, p.settle(p.add(P::load(sum), P::load(sum + layout.partial_bytes)), 1, true));
             }
         }
         top += layout.partial_bytes;

@@ -30,17 +30,21 @@ struct Bytes {
     const Conversion* conversion;
     const BytePlan* plan;
     Lookup lookup;
+    V bias, zero, dead, low;
 
-    Bytes(const GemmPlan& p, const BytePlan& bytes) : conversion(&p.conversion), plan(&bytes), lookup(bytes) {}
+    Bytes(const GemmPlan& p, const BytePlan& bytes)
+        : conversion(&p.conversion), plan(&bytes), lookup(bytes), bias(S::all16(bytes.bias)), zero(S::all16(bytes.zero)),
+          dead(S::all16(bytes.dead)), low(S::all16(bytes.low)) {}
 
     void pack_columns(const int16_t* codes, char* out) const {
-        const V one = S::all16(1), zero_code = S::all16(conversion->zero_code), zero = S::all16(plan->column_zero);
+        const V one = S::all16(1), zero_code = S::all16(conversion->zero_code);
+        const V operand_zero = S::all16(plan->column_zero);
         const V offset = S::all16(plan->column_offset);
         V log[2], sign[2];
         for (int half = 0; half < 2; ++half) {
-            const V v = S::load(codes + half * (kUnit / 2)), is_zero = S::equal16(v, zero_code);
+            const V v = S::load(codes + half * (kUnit / 2));  // the code of zero is the smallest
             const V live = S::add16(S::shift_left16(S::half16(v), conversion->shift), offset);
-            log[half] = S::bit_or(S::bit_and(is_zero, zero), S::and_not(live, is_zero));
+            log[half] = S::where_greater16(v, zero_code, live, operand_zero);
             sign[half] = S::sub16(S::all16(0), S::bit_and(v, one));
         }
         S::store(out, log[0]);
@@ -80,19 +84,18 @@ struct Bytes {
         const auto entry = lookup(first, second, z, a.sign, b.sign);
         return {difference(S::max16(a.first, b.first), S::unpack_low(entry.low, entry.high)),
                 difference(S::max16(a.second, b.second), S::unpack_high(entry.low, entry.high)),
-                S::where_negative8(z, b.sign, a.sign)};
+                Lookup::sign(z, a.sign, b.sign)};
     }
 
-    // Puts back the bias of `levels` additions and the format's lower end, and gathers all zeros at one log.
-    SLIPSTICK_INLINE Value settle(const Value& x, int levels) const {
-        const V bias = S::all16(plan->bias * levels);
-        return {settled(S::add16(x.first, bias)), settled(S::add16(x.second, bias)), x.sign};
-    }
+    // Whether partial sums of so many levels may lie below the format.
+    bool must_clamp(int levels) const { return levels > plan->free_levels; }
 
-    // Fewer than kRunPeriod + 1 additions one after the other leave the range of neither end.
-    SLIPSTICK_INLINE Value settle_run(const Value& x, int additions) const {
-        const V bias = S::all16(plan->bias * additions);
-        return {S::add16(x.first, bias), S::add16(x.second, bias), x.sign};
+    // Puts back the bias of so many additions and lifts zeros that sank; clamp: rounds to the format's lower end too.
+    SLIPSTICK_INLINE Value settle(const Value& x, int additions, bool clamp) const {
+        const V lift = additions == 1 ? bias : S::all16(plan->bias * additions);
+        const V first = S::add16(x.first, lift), second = S::add16(x.second, lift);
+        if (clamp) return {clamped(first), clamped(second), x.sign};
+        return {S::max16(first, zero), S::max16(second, zero), x.sign};
     }
 
     void finish(const Value& x, int32_t* logs, int32_t* signs) const {
@@ -110,12 +113,15 @@ struct Bytes {
 
 private:
     SLIPSTICK_INLINE static V sum(V a, V b) { return kSaturating ? S::add16_saturating(a, b) : S::add16(a, b); }
-    SLIPSTICK_INLINE static V difference(V a, V b) { return kSaturating ? S::sub16_saturating(a, b) : S::sub16(a, b); }
+    SLIPSTICK_INLINE static V difference(V a, V b) {
+        V x = kSaturating ? S::sub16_saturating(a, b) : S::sub16(a, b);
+        S::in_order(x);
+        return x;
+    }
 
-    SLIPSTICK_INLINE V settled(V log) const {
-        const V zero = S::all16(plan->zero), low = S::all16(plan->low);
+    SLIPSTICK_INLINE V clamped(V log) const {
         if (conversion->flush) return S::where_greater16(low, log, zero, log);
-        return S::where_greater16(log, S::all16(plan->dead), S::max16(log, low), zero);
+        return S::where_greater16(log, dead, S::max16(log, low), zero);
     }
 };
 

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <initializer_list>
 
 #include "gemm_plan_build.h"
 #include "gemm_schedule.h"
@@ -11,8 +12,8 @@
 namespace slipstick {
 
 int ByteClasses::index(int64_t d) const {
-    const int64_t saturation = bits == 7 ? 127 : 255;
-    int64_t fine = std::min<int64_t>(d, bits == 7 ? 128 : 255);
+    const int64_t saturation = bits <= 7 ? 127 : 255;
+    int64_t fine = std::min<int64_t>(d, bits <= 7 ? 128 : 255);
     if (shift > 0) fine = std::min(fine, std::min(std::min(d >> shift, saturation) + offset, saturation));
     return static_cast<int>(std::min<int64_t>(fine, top));
 }
@@ -28,12 +29,11 @@ struct Differences {
     int32_t plus(int64_t d) const { return d < adder.n() ? adder.plus[d] : 0; }
     int32_t minus(int64_t d) const { return d < adder.n() ? adder.minus[d] : 0; }
 
-    // Beyond n both are constant, so it is enough to look where classes still change.
+    // Classes are intervals of d, so one that reaches beyond n contains n: it is enough to look that far.
     bool constant_on(const ByteClasses& classes) const {
-        const int64_t end = std::min<int64_t>(kLargestDifference, std::max<int64_t>(adder.n(), 256 << classes.shift) + 1);
         int64_t first[256];
         std::fill(first, first + 256, -1);
-        for (int64_t d = 0; d <= end; ++d) {
+        for (int64_t d = 0; d <= adder.n(); ++d) {
             int64_t& seen = first[classes.index(d)];
             if (seen < 0) seen = d;
             if (plus(d) != plus(seen) || minus(d) != minus(seen)) return false;
@@ -41,15 +41,11 @@ struct Differences {
         return true;
     }
 
-    // The smallest top on which the tables stay constant, or -1.
-    int smallest_top(ByteClasses classes) const {
-        classes.top = classes.bits == 7 ? 127 : 255;
-        if (!constant_on(classes)) return -1;
-        const int last = classes.index(kLargestDifference);
+    // The class that d and everything beyond may share because the sum no longer changes there.
+    int first_idle_class(const ByteClasses& classes) const {
         int64_t d = adder.n();
         while (d > 0 && plus(d - 1) == 0 && minus(d - 1) == 0) --d;
-        classes.top = std::min(last, classes.index(d));
-        return constant_on(classes) ? classes.top : last;
+        return classes.index(d);
     }
 };
 
@@ -91,6 +87,7 @@ bool set_ranges(BytePlan& plan, const Growth& growth, const Order& order, bool s
     if (order.kind == OrderKind::tree) terms = std::min<int64_t>(terms, (int64_t{1} << kLevels) / order.size);
     if (order.kind == OrderKind::blocked) terms = std::min<int64_t>(terms, (int64_t{1} << kLevels) / 16);
     plan.terms = terms;
+    plan.free_levels = static_cast<int>(growth.down > 0 ? (growth.limit - growth.product) / growth.down : 62);
     return terms > 0;
 }
 
@@ -146,28 +143,46 @@ bool set_plan(BytePlan& plan, const Arithmetic& arithmetic, const ByteClasses& c
     return true;
 }
 
-// Instructions that an addition spends on its look-up with 16-byte shuffles: see gemm_lookup_avx2.h.
-int shuffle_cost(const ByteClasses& classes) {
-    const int slices = classes.top / kSlice + 1;
-    return 5 * slices + (classes.bits == 8 ? 3 : 1) + (classes.shift > 0 ? 6 : 0);
-}
-
-BytePlan shuffle_plan(const Arithmetic& arithmetic) {
-    const Differences differences{arithmetic.accumulator_adder};
+// The cheapest classes on which both tables are constant; bits = 0 where there are none.
+template <typename Cost>
+ByteClasses cheapest_classes(const Differences& differences, std::initializer_list<int> widths, Cost cost) {
     ByteClasses best;
     int least = INT_MAX;
-    for (int bits : {7, 8})
+    for (int bits : widths)
         for (int shift = 0; shift <= 6; ++shift)
             for (int offset = shift ? 1 : 255; offset < 256; ++offset) {
-                ByteClasses classes{bits, shift, shift ? offset : 0, 0};
-                classes.top = differences.smallest_top(classes);
-                if (classes.top < 0 || shuffle_cost(classes) >= least) continue;
-                least = shuffle_cost(classes);
+                ByteClasses classes{bits, shift, shift ? offset : 0, (1 << bits) - 1};
+                if (least < INT_MAX && cost(classes, 0) >= least) continue;
+                if (!differences.constant_on(classes)) continue;
+                const int used = differences.first_idle_class(classes);
+                if (cost(classes, used) >= least) continue;
+                least = cost(classes, used);
                 best = classes;
             }
+    return best;
+}
+
+// Where 16-byte shuffles look up (AVX2): instructions of an addition beyond what all classes need.
+BytePlan shuffle_plan(const Arithmetic& arithmetic) {
+    const Differences differences{arithmetic.accumulator_adder};
+    ByteClasses classes = cheapest_classes(differences, {7, 8}, [](const ByteClasses& c, int used) {
+        return 5 * (used / kSlice + 1) + (c.bits == 8 ? 3 : 1) + (c.shift > 0 ? 6 : 0);
+    });
     BytePlan plan;
-    if (best.bits == 0 || !set_plan(plan, arithmetic, best)) plan = BytePlan();
-    return plan;
+    if (classes.bits == 0) return plan;
+    classes.top = differences.first_idle_class(classes);
+    return set_plan(plan, arithmetic, classes) ? plan : BytePlan();
+}
+
+// Where 64-byte permutations look up (AVX-512): 64 classes for both signs in one, 128 per sign in two, 256 in four.
+BytePlan permute_plan(const Arithmetic& arithmetic) {
+    const Differences differences{arithmetic.accumulator_adder};
+    const ByteClasses classes = cheapest_classes(differences, {6, 7, 8}, [](const ByteClasses& c, int) {
+        return (c.bits == 6 ? 19 : c.bits == 7 ? 21 : 28) + (c.shift > 0 ? 6 : 0);
+    });
+    BytePlan plan;
+    if (classes.bits == 0) return plan;
+    return set_plan(plan, arithmetic, classes) ? plan : BytePlan();
 }
 
 }  // namespace
@@ -201,6 +216,7 @@ GemmPlan::GemmPlan(const Arithmetic& arithmetic) : order(arithmetic.order) {
             generic.table.push_back(checked32(value == kCancel ? -(drop + (drop & 1)) : 2 * int64_t{value}));
     generic.unchecked_terms = growth.unchecked_terms(order);
     shuffle = shuffle_plan(arithmetic);
+    permute = permute_plan(arithmetic);
 }
 
 }  // namespace slipstick

@@ -84,13 +84,14 @@ struct Generic {
         return sum;
     }
 
-    SLIPSTICK_INLINE Value settle(Value x, int) const {
+    // Whether partial sums of so many levels may have left the lower end of the range. Zeros need gathering anyway.
+    bool must_clamp(int) const { return true; }
+
+    SLIPSTICK_INLINE Value settle(Value x, int, bool) const {
         if (!kChecked)
             for (int i = 0; i < kVectors; ++i) x.v[i] = rounded(x.v[i]);
         return x;
     }
-
-    SLIPSTICK_INLINE Value settle_run(const Value& x, int) const { return x; }
 
     void finish(const Value& x, int32_t* logs, int32_t* signs) const {
         int32_t v[kUnit];

@@ -5,6 +5,9 @@
 #if defined(SLIPSTICK_ISA_avx2)
 #include "gemm_bytes.h"
 #include "gemm_lookup_avx2.h"
+#elif defined(SLIPSTICK_ISA_avx512)
+#include "gemm_bytes.h"
+#include "gemm_lookup_avx512.h"
 #endif
 
 namespace slipstick {
@@ -56,6 +59,42 @@ const GemmPath* fast_path(const GemmPlan& plan, int64_t terms) {
     for (const ShuffleKernel& kernel : kShuffleKernels)
         if (kernel.bits == classes.bits && kernel.coarse == (classes.shift > 0) &&
             kernel.saturating == plan.shuffle.saturating && kernel.slices >= plan.shuffle.slices())
+            return &kernel.path;
+    return nullptr;
+}
+
+#elif defined(SLIPSTICK_ISA_avx512)
+
+struct PermuteKernel {
+    int bits;
+    bool coarse, saturating;
+    GemmPath path;
+};
+
+template <int kBits, bool kCoarse, bool kSaturating>
+constexpr PermuteKernel permute_kernel(const char* name) {
+    return {kBits, kCoarse, kSaturating, path<NativeBytes<PermuteLookup<kBits, kCoarse>, kSaturating>>(name)};
+}
+
+const PermuteKernel kPermuteKernels[] = {
+    permute_kernel<6, false, false>("bytes-64"),
+    permute_kernel<6, true, false>("bytes-64-coarse"),
+    permute_kernel<7, false, false>("bytes-128"),
+    permute_kernel<7, true, false>("bytes-128-coarse"),
+    permute_kernel<8, false, false>("bytes-256"),
+    permute_kernel<8, true, false>("bytes-256-coarse"),
+    permute_kernel<6, true, true>("bytes-64-coarse-saturating"),
+    permute_kernel<7, true, true>("bytes-128-coarse-saturating"),
+    permute_kernel<8, false, true>("bytes-256-saturating"),
+    permute_kernel<8, true, true>("bytes-256-coarse-saturating"),
+};
+
+const GemmPath* fast_path(const GemmPlan& plan, int64_t terms) {
+    if (terms > plan.permute.terms) return nullptr;
+    const ByteClasses& classes = plan.permute.classes;
+    for (const PermuteKernel& kernel : kPermuteKernels)
+        if (kernel.bits == classes.bits && kernel.coarse == (classes.shift > 0) &&
+            kernel.saturating == plan.permute.saturating)
             return &kernel.path;
     return nullptr;
 }

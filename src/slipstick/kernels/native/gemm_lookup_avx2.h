@@ -52,6 +52,9 @@ struct ShuffleLookup {
         return {S::where_negative8(opposite, minus, plus), high};
     }
 
+    // The sign of u, or of v where z is negative.
+    SLIPSTICK_INLINE static V sign(V z, V su, V sv) { return S::where_negative8(z, sv, su); }
+
 private:
     SLIPSTICK_INLINE V beyond(V c, int slice) const {
         const V step = S::load(plan->slice_steps[slice]);

@@ -26,10 +26,10 @@ struct Conversion {
 };
 
 // How a byte-class kernel turns a difference d into an index of its tables. `fine` and `coarse` are d and d >> shift,
-// saturated to 7 or 8 bits; the class is min(fine, coarse + offset, top).
+// saturated to 8 bits (to 7 where classes have fewer than 8); the class is min(fine, coarse + offset, top).
 struct ByteClasses {
-    int bits = 0;       // 7 or 8; 0: none reproduces the adder
-    int shift = 0;      // 0: no coarse part
+    int bits = 0;  // 6, 7 or 8: of a class; 0: no classes reproduce the adder
+    int shift = 0;  // 0: no coarse part
     int offset = 0;
     int top = 0;
 
@@ -48,7 +48,8 @@ struct BytePlan {
     int32_t offset = 0;  // sum of both: what an accumulated log exceeds its value by
     int32_t dead = 0;    // logs up to here stand for zero
     int32_t zero = 0, low = 0;
-    int64_t terms = 0;  // up to how many terms the kernel is exact
+    int64_t terms = 0;    // up to how many terms the kernel is exact
+    int free_levels = 0;  // of a tree whose sums cannot fall below the accumulator's format
     // By class; `high` is the second byte of D-'s entries, 0 beyond its first 16.
     uint8_t plus[256] = {}, minus[256] = {}, high[kSlice] = {};
     // For 16-byte shuffles: slice i xor slice i + 1 of the same half, repeated in every 16-byte lane.

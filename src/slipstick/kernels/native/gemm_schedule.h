@@ -22,6 +22,7 @@ struct ChunkOrder {
     int32_t length = 0;
     bool resume = false;  // continues the run that the chunk before left unfinished
     int32_t depth = 1;    // of the stack
+    int32_t levels = 0;   // additions on the longest path from a term to the chunk's sum, a run counting as one
     std::vector<Step> steps;
     std::vector<uint8_t> run_position;  // additions since the accumulator was last freed of its bias, per k
 };

@@ -167,6 +167,7 @@ private:
         fold(bits, count,
              [&](int64_t k) { order->steps.push_back({{static_cast<int32_t>(k), 0, 0, 0}, 1, 0}); },
              [&] { ++order->steps.back().merges; });
+        order->levels = log2_exact(order_.size) * ((log2_exact(count) + bits - 1) / bits);
         join_leaves(order->steps);
         order->depth = stack_depth(order->steps);
         return order;
@@ -185,6 +186,7 @@ private:
              },
              [&] { ++order->steps.back().merges; });
         order->depth = stack_depth(order->steps);
+        order->levels = 1 + 4 * ((log2_exact((count + length - 1) / length) + 3) / 4);
         return order;
     }
 

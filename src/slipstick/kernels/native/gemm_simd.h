@@ -67,7 +67,6 @@ struct Words {
     SLIPSTICK_INLINE static V high_product16(V a, V b) { return _mm256_mulhi_epu16(a, b); }
     SLIPSTICK_INLINE static V shift_left16(V a, int n) { return _mm256_slli_epi16(a, n); }
     SLIPSTICK_INLINE static V half16(V a) { return _mm256_srai_epi16(a, 1); }
-    SLIPSTICK_INLINE static V equal16(V a, V b) { return _mm256_cmpeq_epi16(a, b); }
     SLIPSTICK_INLINE static V pack(V a, V b) { return _mm256_packs_epi16(a, b); }
     SLIPSTICK_INLINE static V pack_unsigned(V a, V b) { return _mm256_packus_epi16(a, b); }
     SLIPSTICK_INLINE static V unpack_low(V low, V high) { return _mm256_unpacklo_epi8(low, high); }
@@ -75,6 +74,7 @@ struct Words {
     SLIPSTICK_INLINE static V add8(V a, V b) { return _mm256_add_epi8(a, b); }
     SLIPSTICK_INLINE static V add8_saturating(V a, V b) { return _mm256_adds_epu8(a, b); }
     SLIPSTICK_INLINE static V min8(V a, V b) { return _mm256_min_epu8(a, b); }
+    SLIPSTICK_INLINE static V add8_signed_saturating(V a, V b) { return _mm256_adds_epi8(a, b); }
     SLIPSTICK_INLINE static V abs8(V a) { return _mm256_abs_epi8(a); }
     SLIPSTICK_INLINE static V bit_and(V a, V b) { return _mm256_and_si256(a, b); }
     SLIPSTICK_INLINE static V bit_or(V a, V b) { return _mm256_or_si256(a, b); }
@@ -119,6 +119,81 @@ struct Int32 {
 #else
     SLIPSTICK_INLINE static V gather(const int32_t* table, V i) { return _mm512_i32gather_epi32(i, table, 4); }
 #endif
+};
+
+// 32 logs of 16 bits, or 64 signs and classes of 8. Packing and unpacking keep to 16-byte lanes, and undo each other.
+struct Words {
+    using V = __m512i;
+    static constexpr int kBytes = 64;
+    SLIPSTICK_INLINE static V load(const void* p) { return _mm512_loadu_si512(p); }
+    SLIPSTICK_INLINE static void store(void* p, V x) { _mm512_storeu_si512(p, x); }
+    SLIPSTICK_INLINE static V all16(int x) { return _mm512_set1_epi16(static_cast<short>(x)); }
+    SLIPSTICK_INLINE static V all8(int x) { return _mm512_set1_epi8(static_cast<char>(x)); }
+    SLIPSTICK_INLINE static V all32(const void* p) {
+        int32_t x;
+        std::memcpy(&x, p, sizeof x);
+        return _mm512_set1_epi32(x);
+    }
+    SLIPSTICK_INLINE static V add16(V a, V b) { return _mm512_add_epi16(a, b); }
+    SLIPSTICK_INLINE static V sub16(V a, V b) { return _mm512_sub_epi16(a, b); }
+    SLIPSTICK_INLINE static V add16_saturating(V a, V b) { return _mm512_adds_epi16(a, b); }
+    SLIPSTICK_INLINE static V sub16_saturating(V a, V b) { return _mm512_subs_epi16(a, b); }
+    SLIPSTICK_INLINE static V max16(V a, V b) { return _mm512_max_epi16(a, b); }
+    SLIPSTICK_INLINE static V min16(V a, V b) { return _mm512_min_epi16(a, b); }
+    SLIPSTICK_INLINE static V abs16(V a) { return _mm512_abs_epi16(a); }
+#if defined(SLIPSTICK_EMULATED)
+    // What SIMDe 0.7.4 lacks.
+    static V high_product16(V a, V b) {
+        __m256i x[2], y[2];
+        std::memcpy(x, &a, sizeof x);
+        std::memcpy(y, &b, sizeof y);
+        for (int half = 0; half < 2; ++half) x[half] = _mm256_mulhi_epu16(x[half], y[half]);
+        return load(x);
+    }
+    static V where_greater16(V a, V b, V x, V y) {
+        int16_t u[32], v[32], from[32], to[32];
+        store(u, a);
+        store(v, b);
+        store(from, x);
+        store(to, y);
+        for (int i = 0; i < 32; ++i) to[i] = u[i] > v[i] ? from[i] : to[i];
+        return load(to);
+    }
+    static void in_order(V&) {}
+#else
+    // a > b ? x : y
+    SLIPSTICK_INLINE static V where_greater16(V a, V b, V x, V y) {
+        return _mm512_mask_mov_epi16(y, _mm512_cmpgt_epi16_mask(a, b), x);
+    }
+    SLIPSTICK_INLINE static V high_product16(V a, V b) { return _mm512_mulhi_epu16(a, b); }
+    // Keeps the compiler from regrouping a chain of operations, which costs instructions.
+    SLIPSTICK_INLINE static void in_order(V& x) { asm("" : "+v"(x)); }
+#endif
+    SLIPSTICK_INLINE static V shift_left16(V a, int n) { return _mm512_slli_epi16(a, n); }
+    SLIPSTICK_INLINE static V half16(V a) { return _mm512_srai_epi16(a, 1); }
+    SLIPSTICK_INLINE static V pack(V a, V b) { return _mm512_packs_epi16(a, b); }
+    SLIPSTICK_INLINE static V pack_unsigned(V a, V b) { return _mm512_packus_epi16(a, b); }
+    SLIPSTICK_INLINE static V unpack_low(V low, V high) { return _mm512_unpacklo_epi8(low, high); }
+    SLIPSTICK_INLINE static V unpack_high(V low, V high) { return _mm512_unpackhi_epi8(low, high); }
+    SLIPSTICK_INLINE static V add8(V a, V b) { return _mm512_add_epi8(a, b); }
+    SLIPSTICK_INLINE static V add8_saturating(V a, V b) { return _mm512_adds_epu8(a, b); }
+    SLIPSTICK_INLINE static V min8(V a, V b) { return _mm512_min_epu8(a, b); }
+    SLIPSTICK_INLINE static V add8_signed_saturating(V a, V b) { return _mm512_adds_epi8(a, b); }
+    SLIPSTICK_INLINE static V abs8(V a) { return _mm512_abs_epi8(a); }
+    SLIPSTICK_INLINE static V bit_and(V a, V b) { return _mm512_and_si512(a, b); }
+    SLIPSTICK_INLINE static V bit_or(V a, V b) { return _mm512_or_si512(a, b); }
+    SLIPSTICK_INLINE static V bit_xor(V a, V b) { return _mm512_xor_si512(a, b); }
+    SLIPSTICK_INLINE static V and_not(V a, V b) { return _mm512_andnot_si512(b, a); }  // a & ~b
+    SLIPSTICK_INLINE static V shuffle(V table, V i) { return _mm512_shuffle_epi8(table, i); }
+    SLIPSTICK_INLINE static V bit_xor3(V a, V b, V c) { return _mm512_ternarylogic_epi32(a, b, c, 0x96); }
+    // Bit by bit: mask ? x : y.
+    SLIPSTICK_INLINE static V select(V mask, V x, V y) { return _mm512_ternarylogic_epi32(mask, x, y, 0xCA); }
+    using Mask = __mmask64;
+    SLIPSTICK_INLINE static Mask negative8(V a) { return _mm512_movepi8_mask(a); }
+    SLIPSTICK_INLINE static V where8(Mask m, V x, V y) { return _mm512_mask_mov_epi8(y, m, x); }
+    SLIPSTICK_INLINE static V where8_or_zero(Mask m, V x) { return _mm512_maskz_mov_epi8(m, x); }
+    // Looks up 128 bytes by the low seven bits of every byte of i.
+    SLIPSTICK_INLINE static V permute(V low, V high, V i) { return _mm512_permutex2var_epi8(low, i, high); }
 };
 
 #else

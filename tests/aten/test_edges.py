@@ -70,7 +70,7 @@ def test_backward_after_the_block_raises(graph: str, how: str) -> None:
     w = torch.randn(2, 3, requires_grad=True)
     with ss.use(LNS12):
         y = RECORDED[graph](w)
-    with pytest.raises(ss.UnsupportedOperation, match=r"backward.*with ss.use"):
+    with pytest.raises(ss.UnsupportedOperation, match=r"backward.*with ss.use"):  # noqa: PT012
         if how == "backward" or graph == "reentrant checkpoint":
             y.backward(torch.ones_like(y))
         elif how == "autograd.grad":
@@ -304,7 +304,7 @@ def test_inference_mode_knows_the_operators_that_it_does_not_decompose(name: str
 
 def test_an_exception_leaves_the_mode_as_it_was() -> None:
     with ss.use(LNS12) as run:
-        with pytest.raises(ZeroDivisionError), ss.use(COARSE):
+        with pytest.raises(ZeroDivisionError), ss.use(COARSE):  # noqa: PT012
             assert grid_in_force() == "coarse"
             raise ZeroDivisionError
         assert grid_in_force() == "compute"

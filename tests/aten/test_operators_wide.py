@@ -5,7 +5,7 @@ import itertools
 import pytest
 import torch
 import torch.nn.functional as F
-from wide import WIDE, U, assert_on_grid, assert_within, check, differentiated, positive, randn
+from wide import WIDE, U, assert_on_grid, assert_says_what_to_do, assert_within, check, differentiated, positive, randn
 
 import slipstick as ss
 
@@ -86,7 +86,7 @@ def test_other_reductions_and_selections(program) -> None:
     try:
         check(program, randn(4, 3, 5, low=0.01), roundings=30, gradient_roundings=90)
     except ss.UnsupportedOperation as refusal:
-        assert "cumsum" in str(refusal)
+        assert_says_what_to_do(refusal)
 
 
 def test_the_sum_of_nothing_is_zero_and_its_mean_is_refused() -> None:
@@ -149,7 +149,7 @@ PRODUCTS = {
     "conv2d depthwise": (lambda x, w: F.conv2d(x, w, padding=1, groups=4), [(2, 4, 5, 5), (8, 1, 3, 3)]),
     "conv2d unbatched": (lambda x, w, b: F.conv2d(x, w, b, padding=1), [(3, 5, 5), (4, 3, 3, 3), (4,)]),
     "conv2d padding over kernel": (lambda x, w: F.conv2d(x, w, padding=3), [(1, 2, 3, 3), (2, 2, 2, 2)]),
-    "conv3d": (lambda x, w, b: F.conv3d(x, w, b, stride=(1, 2, 1), padding=1), [(1, 2, 4, 5, 4), (3, 2, 2, 3, 3), (3,)]),
+    "conv3d": (lambda x, w, b: F.conv3d(x, w, b, (1, 2, 1), 1), [(1, 2, 4, 5, 4), (3, 2, 2, 3, 3), (3,)]),
     "conv_transpose1d": (lambda x, w, b: F.conv_transpose1d(x, w, b, stride=2), [(2, 3, 5), (3, 4, 3), (4,)]),
     "conv_transpose2d": (
         lambda x, w, b: F.conv_transpose2d(x, w, b, stride=2, padding=1, output_padding=1),
@@ -324,7 +324,7 @@ def test_other_normalisations_are_right_or_refused(program) -> None:
     try:
         check(program, randn(6, 5), positive(5), randn(5, seed=3), roundings=60, gradient_roundings=200)
     except ss.UnsupportedOperation as refusal:
-        assert "not defined" in str(refusal) or "use" in str(refusal)
+        assert_says_what_to_do(refusal)
 
 
 def test_wide_checks_would_notice_one_wrong_rounding() -> None:

@@ -8,7 +8,7 @@ import torch.distributed as dist
 import torch.nn.functional as F
 from small import LNS12, grid_in_force, is_on
 from torch import nn
-from wide import WIDE, check, randn
+from wide import WIDE, assert_says_what_to_do, check, randn
 
 import slipstick as ss
 
@@ -72,14 +72,12 @@ def test_half_and_complex_numbers_are_refused(dtype: torch.dtype) -> None:
         lambda: x @ x,
         lambda: x.matmul(x),
         lambda: torch.ones(3).to(dtype),
-        lambda: x.mean(),
         lambda: x.abs() if dtype.is_complex else x.to(torch.float32),
         lambda: x.add_(1),
     ]
-    for i, call in enumerate(calls):
+    for call in calls:
         with ss.use(LNS12), pytest.raises(ss.UnsupportedOperation):
             call()
-            pytest.fail(f"call {i} went through")
 
 
 @pytest.mark.parametrize("name", ["sum", "mean"])
@@ -286,4 +284,4 @@ def test_fused_operators_are_right_or_refused(name: str, evaluating: bool) -> No
         else:
             check(FUSED[name], randn(2, 3, 4), roundings=200, gradient_roundings=600)
     except ss.UnsupportedOperation as refusal:
-        assert "not defined" in str(refusal)
+        assert_says_what_to_do(refusal)

@@ -110,6 +110,13 @@ def check(
                 assert_on_grid(got)
 
 
+def assert_says_what_to_do(refusal: ss.UnsupportedOperation) -> None:
+    """One line that names what has no definition, or what to use instead."""
+    text = str(refusal)
+    assert "\n" not in text
+    assert "not defined" in text or "use " in text
+
+
 def _leaf(x: Any, dtype: torch.dtype | None) -> Any:
     if not isinstance(x, torch.Tensor) or not x.dtype.is_floating_point:
         return x

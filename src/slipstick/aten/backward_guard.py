@@ -1,9 +1,11 @@
 """A graph recorded in an arithmetic must not run backward outside of it, where it would compute in floating point."""
 
+import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import torch
+from torch.autograd import Function
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_iter
 
@@ -14,6 +16,10 @@ if TYPE_CHECKING:
 
 _HOST_READS = frozenset({torch.Tensor.numpy, torch.Tensor.tolist, torch.Tensor.__array__})
 
+_plain_apply = Function.__dict__["apply"]
+_guards = 0
+_guards_lock = threading.Lock()
+
 
 class BackwardGuard(TorchFunctionMode):
     """Hooks the autograd node of every result that Python sees; also audits reads by the host."""
@@ -23,6 +29,15 @@ class BackwardGuard(TorchFunctionMode):
         self._run = run
         self._check = _node_check(run)
 
+    def __enter__(self) -> "BackwardGuard":
+        _guard_custom_functions(1)
+        super().__enter__()  # type: ignore[no-untyped-call]
+        return self
+
+    def __exit__(self, *exception: Any) -> None:
+        super().__exit__(*exception)  # type: ignore[no-untyped-call]
+        _guard_custom_functions(-1)
+
     def __torch_function__(
         self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
@@ -31,15 +46,19 @@ class BackwardGuard(TorchFunctionMode):
             return result
         if func in _HOST_READS and self._run.audit is not None:
             self._run.audit.record(f"Tensor.{func.__name__}", "outside")
+        self.hook(result)
+        return result
+
+    def hook(self, result: Any) -> None:
+        """Make the nodes of ``result``'s tensors refuse to run outside of this arithmetic."""
         if isinstance(result, torch.Tensor):
-            self._hook(result)
+            self._hook_tensor(result)
         elif isinstance(result, (tuple, list)):
             for item in tree_iter(result):
                 if isinstance(item, torch.Tensor):
-                    self._hook(item)
-        return result
+                    self._hook_tensor(item)
 
-    def _hook(self, tensor: torch.Tensor) -> None:
+    def _hook_tensor(self, tensor: torch.Tensor) -> None:
         with torch._C.DisableTorchFunction():
             node = tensor.grad_fn
             if node is None:
@@ -65,3 +84,23 @@ def _node_check(run: "use") -> Callable[[Any], None]:
             )
 
     return check
+
+
+def _guard_custom_functions(change: int) -> None:
+    """While a run is entered, results of ``torch.autograd.Function.apply`` are hooked too: no mode sees them."""
+    global _guards
+    with _guards_lock:
+        _guards += change
+        wanted = classmethod(_guarded_apply) if _guards else _plain_apply
+        if (Function.__dict__["apply"] is _plain_apply) == bool(_guards):
+            Function.apply = wanted  # type: ignore[method-assign, assignment]
+
+
+def _guarded_apply(cls: type[Function], *args: Any, **kwargs: Any) -> Any:
+    from slipstick.aten.mode import live_run
+
+    result = _plain_apply.__func__(cls, *args, **kwargs)
+    run = live_run()
+    if run is not None:
+        run.guard.hook(result)
+    return result

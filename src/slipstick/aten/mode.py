@@ -50,8 +50,9 @@ class use(TorchDispatchMode):  # noqa: N801 (a context manager reads as a verb)
         self._pid = os.getpid()
         self._outside = 0
         self._suspended = 0
+        self._before: list[tuple[int, int]] = []
         self._phase = UpdatePhase()
-        self._guard = BackwardGuard(self)
+        self.guard = BackwardGuard(self)
         self._specs = self._make_specs()
 
     def _make_specs(self) -> tuple[KernelSpec, KernelSpec] | None:
@@ -108,8 +109,10 @@ class use(TorchDispatchMode):  # noqa: N801 (a context manager reads as a verb)
     def __enter__(self) -> "use":
         for outer in _active_runs():
             outer._suspended += 1
+        self._before.append((self._outside, self._suspended))
+        self._outside = self._suspended = 0
         self._phase.watch_optimizers()
-        self._guard.__enter__()  # type: ignore[no-untyped-call]
+        self.guard.__enter__()
         super().__enter__()  # type: ignore[no-untyped-call]
         return self
 
@@ -117,8 +120,9 @@ class use(TorchDispatchMode):  # noqa: N801 (a context manager reads as a verb)
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         super().__exit__(kind, error, trace)  # type: ignore[no-untyped-call]
-        self._guard.__exit__(kind, error, trace)  # type: ignore[no-untyped-call]
+        self.guard.__exit__(kind, error, trace)
         self._phase.unwatch_optimizers()
+        self._outside, self._suspended = self._before.pop()
         for outer in _active_runs():
             outer._suspended -= 1
 
@@ -150,6 +154,11 @@ class use(TorchDispatchMode):  # noqa: N801 (a context manager reads as a verb)
 
     def _execute(self, func: OpOverload, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         name = str(func)
+        if tree_any(_carries_no_codes, (args, kwargs)):
+            raise UnsupportedOperation(
+                f"{func} ({_calling_module()}): half, bfloat16 and complex tensors carry no codes; "
+                "use float32 or float64"
+            )
         if func in MOVES:
             self._record(name, "exact")
             return func(*args, **kwargs)
@@ -240,6 +249,10 @@ def _active_runs() -> list[use]:
 
 def _is_floating(x: Any) -> bool:
     return isinstance(x, torch.Tensor) and (x.dtype.is_floating_point or x.dtype.is_complex)
+
+
+def _carries_no_codes(x: Any) -> bool:
+    return _is_floating(x) and x.dtype not in (torch.float32, torch.float64)
 
 
 def _overlaps(argument: Any, out: torch.Tensor) -> bool:

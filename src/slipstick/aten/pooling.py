@@ -95,7 +95,7 @@ def _window_sums(run: "use", x: Tensor, windows: _Windows) -> Tensor:
     right = (columns - 1) * column_step + width - x.shape[-1] - left
     padded = F.pad(x, (left, max(right, 0), above, max(below, 0)))
     patches = padded.unfold(-2, height, row_step).unfold(-2, width, column_step)[..., :rows, :columns, :, :]
-    return products.sum_over(patches, [patches.dim() - 2, patches.dim() - 1], False, run.spec)
+    return products.sum_over(patches, [patches.dim() - 2, patches.dim() - 1], False, run.spec, run.operator)
 
 
 @defined(aten.avg_pool2d.default)
@@ -151,7 +151,11 @@ def adaptive_avg_pool2d(run: "use", x: Tensor, output_size: list[int]) -> Tensor
     spans = _adaptive_spans(x, output_size)
     rows = [
         torch.stack(
-            [products.sum_over(x[..., a:b, c:d], [x.dim() - 2, x.dim() - 1], False, run.spec) for c, d in spans[1]], -1
+            [
+                products.sum_over(x[..., a:b, c:d], [x.dim() - 2, x.dim() - 1], False, run.spec, run.operator)
+                for c, d in spans[1]
+            ],
+            -1,
         )
         for a, b in spans[0]
     ]

@@ -98,9 +98,9 @@ def convolution(
     geometry = _geometry(w, stride, padding, dilation)
     if transposed:
         shape = _transposed_shape(batched, w, geometry, output_padding, groups)
-        y = products.convolution_input_gradient(batched, w, shape, run.spec, *geometry, groups)
+        y = products.convolution_input_gradient(batched, w, shape, run.spec, *geometry, groups, operator=run.operator)
     else:
-        y = products.convolution(batched, w, run.spec, *geometry, groups)
+        y = products.convolution(batched, w, run.spec, *geometry, groups, operator=run.operator)
     if bias is not None:
         y = run.chain(elementary.add, y, bias.reshape(-1, *[1] * (w.dim() - 2)), out=y)
     return y if x.dim() == w.dim() else y.squeeze(0)
@@ -127,14 +127,16 @@ def convolution_backward(
     gw: Tensor | None = None
     gb: Tensor | None = None
     if output_mask[0] and transposed:
-        gx = products.convolution(gy, w, run.spec, *geometry, groups)
+        gx = products.convolution(gy, w, run.spec, *geometry, groups, operator=run.operator)
     elif output_mask[0]:
-        gx = products.convolution_input_gradient(gy, w, x.shape, run.spec, *geometry, groups)
+        gx = products.convolution_input_gradient(gy, w, x.shape, run.spec, *geometry, groups, operator=run.operator)
     if output_mask[1]:
         small, large = (x, gy) if transposed else (gy, x)
-        gw = products.convolution_weight_gradient(small, large, w.shape, run.spec, *geometry, groups)
+        gw = products.convolution_weight_gradient(
+            small, large, w.shape, run.spec, *geometry, groups, operator=run.operator
+        )
     if output_mask[2]:
-        gb = products.sum_over(gy, [0, *range(2, gy.dim())], False, run.spec)
+        gb = products.sum_over(gy, [0, *range(2, gy.dim())], False, run.spec, run.operator)
     return gx, gw, gb
 
 

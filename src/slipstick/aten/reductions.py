@@ -33,7 +33,7 @@ def sum_of(run: "use", x: Tensor, dims: list[int], keepdim: bool = False) -> Ten
         shape = [1 if d in dims else size for d, size in enumerate(x.shape)]
         kept = shape if keepdim else [size for d, size in enumerate(x.shape) if d not in dims]
         return run.snap(x) if not dims else x.new_zeros(kept)
-    return products.sum_over(x, dims, keepdim, run.spec)
+    return products.sum_over(x, dims, keepdim, run.spec, run.operator)
 
 
 def mean_of(run: "use", x: Tensor, dims: list[int], keepdim: bool = False, n: float | None = None) -> Tensor:

@@ -2,6 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
+import torch
 from torch import Tensor
 from torch._ops import OpOverload
 from torch.utils._pytree import tree_map
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
 
 def run_rounded(run: "use", func: OpOverload, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     """Round every floating operand, run ``func`` in floating point, round every floating result."""
+    if _counts_steps(run, func, args):
+        return func(*args, **kwargs)
     spec = kernel_spec(LogArithmetic(run.arithmetic.format))
     written = [a.alias_info is not None and a.alias_info.is_write for a in func._schema.arguments]
 
@@ -32,3 +35,11 @@ def run_rounded(run: "use", func: OpOverload, args: tuple[Any, ...], kwargs: dic
     if any(result is operand for operand in operands):
         return result
     return tree_map(snap, result)
+
+
+def _counts_steps(run: "use", func: OpOverload, args: tuple[Any, ...]) -> bool:
+    """Whether ``func`` advances step counters of an optimiser, which count exactly."""
+    if func.overloadpacket not in (torch.ops.aten.add_, torch.ops.aten._foreach_add_):
+        return False
+    counters = args[0] if isinstance(args[0], list | tuple) else [args[0]]
+    return all(run.counts_steps(tensor) for tensor in counters)

@@ -32,4 +32,4 @@ def scatter_sum(run: "use", values: Tensor, index: Tensor, size: int) -> Tensor:
     terms = values.new_zeros(max(most, 1), rows * size)
     terms[rank, sorted_keys] = values.reshape(-1)[order]
     sequential = kernel_spec(replace(run.spec.arithmetic, order=Sequential()), run.spec.via)
-    return products.sum_over(terms, [0], False, sequential).reshape(*values.shape[:-1], size)
+    return products.sum_over(terms, [0], False, sequential, run.operator).reshape(*values.shape[:-1], size)

@@ -1,6 +1,7 @@
 """When a weight update is going on: inside ``optimizer.step()``, but not in its closure."""
 
 import sys
+import threading
 from collections.abc import Callable
 from types import FrameType
 from typing import Any
@@ -15,6 +16,7 @@ class UpdatePhase:
 
     def __init__(self) -> None:
         self._depth = 0
+        self._thread = threading.get_ident()
         self._steps: list[tuple[Optimizer, FrameType]] = []
         self._handles: list[Any] = []
         self._depth_before: list[int] = []
@@ -34,7 +36,8 @@ class UpdatePhase:
         self._depth -= 1
 
     def watch_optimizers(self) -> None:
-        """Follow every optimiser's step, from now on."""
+        """Follow every optimiser's step in this thread, from now on."""
+        self._thread = threading.get_ident()
         self._depth_before.append(self._depth)
         self._handles.append(
             (register_optimizer_step_pre_hook(self._before_step), register_optimizer_step_post_hook(self._after_step))
@@ -58,7 +61,9 @@ class UpdatePhase:
 
     def _before_step(
         self, optimizer: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]
-    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    ) -> tuple[tuple[Any, ...], dict[str, Any]] | None:
+        if threading.get_ident() != self._thread:
+            return None
         self.enter()
         self._steps.append((optimizer, sys._getframe(1)))
         self._counters = set()
@@ -68,6 +73,8 @@ class UpdatePhase:
         return args, kwargs
 
     def _after_step(self, optimizer: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        if threading.get_ident() != self._thread:
+            return
         while self._steps and self._steps.pop()[0] is not optimizer:
             self.leave()
         self.leave()

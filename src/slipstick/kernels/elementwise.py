@@ -14,6 +14,7 @@ numbers: host constants, encoded from float64.
 
 from collections.abc import Callable, Sequence
 from functools import lru_cache
+from math import isnan
 from typing import Any
 
 import numpy as np
@@ -190,6 +191,8 @@ class Chain:
         else:
             outputs = [out] if isinstance(out, torch.Tensor) else list(out)
         tables = [function_table(name, spec.format, parameter) for name, parameter in self.functions]
+        if any(isinstance(x, float) and isnan(x) for x in inputs):
+            raise_status(_NAN, operator, spec)
         kinds, data, strides = _describe(inputs, shape, spec.format)
         out_kinds, out_data, out_strides = _describe(outputs, shape, spec.format)
         status = native.chain(

@@ -149,16 +149,13 @@ def _adaptive_factors(spans: list[Spans]) -> Tensor:
 def adaptive_avg_pool2d(run: "use", x: Tensor, output_size: list[int]) -> Tensor:
     """The mean over each window of ceil- and floor-rounded bounds."""
     spans = _adaptive_spans(x, output_size)
-    rows = [
-        torch.stack(
-            [
-                products.sum_over(x[..., a:b, c:d], [x.dim() - 2, x.dim() - 1], False, run.spec, run.operator)
-                for c, d in spans[1]
-            ],
-            -1,
-        )
-        for a, b in spans[0]
-    ]
+    axes = [x.dim() - 2, x.dim() - 1]
+
+    def window_sum(rows: tuple[int, int], columns: tuple[int, int]) -> Tensor:
+        window = x[..., slice(*rows), slice(*columns)]
+        return products.sum_over(window, axes, False, run.spec, run.operator)
+
+    rows = [torch.stack([window_sum(r, c) for c in spans[1]], -1) for r in spans[0]]
     sums = torch.stack(rows, -2)
     return run.chain(elementary.mul, sums, _adaptive_factors(spans), out=sums)
 

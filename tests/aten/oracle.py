@@ -1,8 +1,8 @@
 """Formulas over the NumPy reference: tensors in, reference numbers with operator signs, codes out.
 
-    o = Oracle(arithmetic)
-    x, y = o.numbers(tensor_x), o.numbers(tensor_y)
-    o.same(torch_result, (x + y) * 0.5)
+o = Oracle(arithmetic)
+x, y = o.numbers(tensor_x), o.numbers(tensor_y)
+o.same(torch_result, (x + y) * 0.5)
 """
 
 from dataclasses import dataclass

@@ -14,6 +14,7 @@ from torch.utils.checkpoint import checkpoint
 
 import slipstick as ss
 
+
 class Tripled(torch.autograd.Function):
     """A user's own function, which saves nothing."""
 
@@ -450,7 +451,7 @@ def test_modules_copy_save_and_load_raw_numbers() -> None:
             for p in other.parameters():
                 p.add_(1.0)
         other.load_state_dict(model.state_dict())
-        for a, b, c in zip(model.state_dict().values(), twin.state_dict().values(), other.state_dict().values(), strict=True):
+        for a, b, c in zip(*(m.state_dict().values() for m in (model, twin, other)), strict=True):
             assert torch.equal(a, b)
             assert torch.equal(a, c)
         train(twin, torch.optim.SGD(twin.parameters(), 0.1))

@@ -12,13 +12,14 @@ from slipstick.aten.registry import DEFINED
 ALLOWED = set(
     """
     _local_scalar_dense _reshape_alias _to_copy _unsafe_view alias amax amin aminmax argmax as_strided
-    bernoulli bernoulli_ cat clone constant_pad_nd copy copy_ detach detach_ diagonal empty empty_like empty_strided expand eye fill fill_
-    flip full full_like gather index index_put index_put_ index_select is_same_size lift_fresh masked_fill masked_fill_
-    max_pool2d_with_indices max_pool3d_with_indices new_empty new_empty_strided new_full new_ones new_zeros ones
-    ones_like permute repeat reshape roll scatter scatter_ select select_backward slice slice_backward sort split
-    split_with_sizes squeeze squeeze_ stack t t_ topk transpose transpose_ unbind unfold unsqueeze unsqueeze_ view
-    where zero_ zeros zeros_like equal isnan isinf resize_ set_ max min
-    broadcast_tensors contiguous embedding flatten item pad randn scalar_tensor to
+    bernoulli bernoulli_ broadcast_tensors cat clone constant_pad_nd contiguous copy copy_ detach detach_
+    diagonal embedding empty empty_like empty_strided equal expand eye fill fill_ flatten flip full full_like
+    gather index index_put index_put_ index_select is_same_size isinf isnan item lift_fresh masked_fill
+    masked_fill_ max max_pool2d_with_indices max_pool3d_with_indices min new_empty new_empty_strided new_full
+    new_ones new_zeros ones ones_like pad permute randn repeat reshape resize_ roll scalar_tensor scatter
+    scatter_ select select_backward set_ slice slice_backward sort split split_with_sizes squeeze squeeze_
+    stack t t_ to topk transpose transpose_ unbind unfold unsqueeze unsqueeze_ view where zero_ zeros
+    zeros_like
     """.split()  # noqa: SIM905
 )
 

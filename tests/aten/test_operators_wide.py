@@ -316,7 +316,7 @@ def test_batch_norm(rank: str, affine: bool, statistics: bool, training: bool, m
         lambda x, w, b: F.group_norm(x.transpose(0, 1)[None, :4, :], 2)[0, 0, 0] * w,
         lambda x, w, b: F.rms_norm(x, (5,), w),
         lambda x, w, b: F.instance_norm(x[None]) * w,
-        lambda x, w, b: F.local_response_norm(x[None], 2) * w,
+        lambda x, w, b: F.local_response_norm(x[None], 2, beta=0.5) * w,
     ],
     ids=["layer", "layer plain", "group", "rms", "instance", "local response"],
 )

@@ -17,6 +17,7 @@ from slipstick.arithmetic import Arithmetic, LogArithmetic, RoundedArithmetic
 from slipstick.aten import elementary
 from slipstick.aten.audit import Audit
 from slipstick.aten.backward_guard import BackwardGuard
+from slipstick.aten.integers import makes_floats
 from slipstick.aten.registry import DEFINED, MOVES, SELECTIONS
 from slipstick.aten.rounded import run_rounded
 from slipstick.aten.signatures import Operand
@@ -142,15 +143,13 @@ class use(TorchDispatchMode):  # noqa: N801 (a context manager reads as a verb)
 
     def _without_floats(self, func: OpOverload, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Integers are computed as they are; a float made from them must not come from floating point."""
-        if func in MOVES or func not in DEFINED:
-            result = func(*args, **kwargs)
-            if func not in MOVES and tree_any(_is_floating, result):
-                return self._execute(func, args, kwargs)
-            return result
-        if not tree_any(lambda x: isinstance(x, torch.Tensor), (args, kwargs)):
+        has_tensors = tree_any(lambda x: isinstance(x, torch.Tensor), (args, kwargs))
+        if func in DEFINED and (not has_tensors or makes_floats(func, args, kwargs)):
             return self._execute(func, args, kwargs)
         result = func(*args, **kwargs)
-        return self._execute(func, args, kwargs) if tree_any(_is_floating, result) else result
+        if func not in MOVES and tree_any(_is_floating, result):
+            return self._execute(func, args, kwargs)
+        return result
 
     def _execute(self, func: OpOverload, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         name = str(func)

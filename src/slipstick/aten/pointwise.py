@@ -1,5 +1,6 @@
 """Elementwise operators. Each chain states the normative formula: one sign, one operation, in the order written."""
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -275,15 +276,17 @@ _define_binary(_sigmoid_backward, aten.sigmoid_backward.default)
 _define_binary(_silu_backward, aten.silu_backward.default)
 
 
-@chain
-def _where(condition: Value, a: Value, b: Value) -> Value:
-    return condition.select(a, b)
-
-
 @defined(aten.where.self, aten.where.ScalarSelf, aten.where.ScalarOther, aten.where.Scalar, prims.where.default)
 def where(run: "use", condition: Tensor, a: Operand, b: Operand) -> Tensor:
-    """Selects among raw values rounded to the grid."""
-    return run.chain(_where, condition, a, b)
+    """What is selected is rounded to the grid; a NaN that is not selected does no harm."""
+    return run.snap(torch.where(condition, _constant(run, a), _constant(run, b)))
+
+
+def _constant(run: "use", value: Operand) -> Operand:
+    """A host constant rounded to the grid from float64."""
+    if isinstance(value, Tensor | bool) or math.isnan(value):
+        return value
+    return run.snap(torch.tensor(value, dtype=torch.float64)).item()
 
 
 @defined(aten.div.Tensor_mode, aten.div_.Tensor_mode, aten.div.Scalar_mode, aten.div_.Scalar_mode)

@@ -4,8 +4,13 @@
 #include <cstdint>
 #include <cstring>
 
-// Inlining decides the speed of these kernels, and the compiler's estimate of it is wrong for them.
+// Inlining decides the speed of these kernels, and the compiler's estimate of it is wrong for them. Emulated
+// instructions are whole functions, which inlined by the thousand take the compiler many minutes.
+#if defined(SLIPSTICK_ISA_avx512) && defined(SLIPSTICK_EMULATED)
+#define SLIPSTICK_INLINE inline __attribute__((noinline))
+#else
 #define SLIPSTICK_INLINE inline __attribute__((always_inline))
+#endif
 
 #if defined(SLIPSTICK_ISA_avx2)
 #include <immintrin.h>

@@ -68,9 +68,8 @@ def _convolutions(spec: KernelSpec, text: str, count: int, batch: int) -> Iterat
     for c_in, c_out, side in VGG11_CIFAR:
         x, w = torch.randn(batch, c_in, side, side), torch.randn(c_out, c_in, 3, 3)
         macs = batch * c_in * c_out * side * side * 9
-        geometry = ([1, 1], [1, 1], [1, 1], 1)
         timed = compare(
-            lambda x=x, w=w: products.convolution(x, w, spec, *geometry),  # type: ignore[misc]
+            lambda x=x, w=w: products.convolution(x, w, spec, [1, 1], [1, 1], [1, 1], 1),  # type: ignore[misc]
             lambda x=x, w=w: F.conv2d(x, w, None, 1, 1),  # type: ignore[misc]
         )
         yield _row(f"conv {c_in}-{c_out} {side}x{side}", text, spec, count, macs, timed, "torch conv2d fp32")

@@ -107,6 +107,23 @@ def doctor() -> None:
     console.print(kernels_table())
 
 
+@app.command()
+def bench(
+    arithmetic: Annotated[
+        list[str], typer.Option("--arithmetic", metavar="TEXT", help='e.g. "LNS(5,5) hamad2025"; repeatable.')
+    ] = [],  # noqa: B006
+    quick: Annotated[bool, typer.Option("--quick", help="Kernels only, without the VGG-11 training step.")] = False,
+) -> None:
+    """Speed as ratios to float32 in the same run: products, elementwise work, a training step."""
+    from slipstick.bench.kernels import ARITHMETICS
+    from slipstick.cli.bench import print_kernels, print_training_steps
+
+    chosen = tuple(arithmetic) or ARITHMETICS
+    print_kernels(chosen)
+    if not quick:
+        print_training_steps(chosen[:1])
+
+
 def _print_runs(runs: "Sequence[RunRecord]") -> None:
     from slipstick.report import operators_table, runs_table
 

@@ -1,13 +1,13 @@
 """Sums of products: matrix products, convolutions with their gradients, and reductions.
 
-All are one contraction, C[row, column] = sum over k of A[row, k] * B[k, column], that differs only in how indices become
-addresses. This module writes those addresses down; the native kernels encode the operands, sum in the arithmetic's order
-and decode. Terms follow the order that the semantics fix: matmul k ascending; convolution (input channel, kernel row,
-kernel column); input gradient (output channel, kernel row, kernel column); weight gradient (sample, row, column);
-reductions row-major over the reduced axes in ascending order.
+All are one contraction, C[row, column] = sum over k of A[row, k] * B[k, column], that differs only in how indices
+become addresses. This module writes those addresses down; the native kernels encode the operands, sum in the
+arithmetic's order and decode. Terms follow the order that the semantics fix: matmul k ascending; convolution (input
+channel, kernel row, kernel column); input gradient (output channel, kernel row, kernel column); weight gradient
+(sample, row, column); reductions row-major over the reduced axes in ascending order.
 
-Every function takes float32 or float64 tensors of any strides and returns a new contiguous tensor: float64 if an operand
-is, else float32. NaN raises NonFiniteError naming ``operator``.
+Every function takes float32 or float64 tensors of any strides and returns a new contiguous tensor: float64 if an
+operand is, else float32. NaN raises NonFiniteError naming ``operator``.
 """
 
 from collections.abc import Sequence
@@ -23,7 +23,7 @@ from slipstick.kernels.spec import KernelSpec
 _KINDS = {torch.float32: 0, torch.float64: 1}
 _ONES = 2
 
-Dims = list[tuple[int, ...]]
+Dims = Sequence[tuple[int, ...]]
 """Sizes with the strides of the arrays that the index moves through; the last dimension varies fastest."""
 
 
@@ -262,7 +262,7 @@ def _contract(
 
 def _dense(x: torch.Tensor, operator: str) -> _Codes:
     """Codes in the tensor's own memory order, without gaps; broadcast dimensions stay broadcast."""
-    order = sorted((d for d in range(x.dim()) if x.stride(d) != 0), key=lambda d: -x.stride(d))
+    order = sorted((d for d in range(x.dim()) if x.stride(d) != 0), key=lambda d: -x.stride()[d])
     strides = [0] * x.dim()
     total = 1
     for d in reversed(order):

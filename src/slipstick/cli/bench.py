@@ -1,0 +1,40 @@
+"""What ``slipstick bench`` shows, row by row as it is measured."""
+
+import torch
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+
+from slipstick.bench.kernels import kernel_rows
+from slipstick.bench.training_step import step_cost
+from slipstick.train.environment import environment
+
+_MIB = 1 << 20
+
+
+def print_kernels(arithmetics: tuple[str, ...]) -> None:
+    """Rates and ratios of the kernels; every ratio is to the reference named beside it, measured in turns."""
+    console = Console()
+    facts = environment()
+    console.print(f"instruction set {facts['isa']}, torch {torch.__version__}, {torch.get_num_threads()} threads")
+    table = Table("threads", "arithmetic", "path", "work", "rate", "ratio", "to")
+    with Live(table, console=console, refresh_per_second=2, vertical_overflow="visible"):
+        for row in kernel_rows(arithmetics):
+            rate = f"{row.rate:.2f} {row.unit}"
+            table.add_row(str(row.threads), row.arithmetic, row.path, row.what, rate, f"{row.ratio:.3f}", row.reference)
+
+
+def print_training_steps(arithmetics: tuple[str, ...], batch: int = 128) -> None:
+    """The VGG-11 step on CIFAR shapes, with its peak memory."""
+    console = Console()
+    table = Table("arithmetic", "step", "to fp32", "peak memory", "to fp32", title=f"VGG-11, CIFAR, batch {batch}")
+    with console.status("fp32 step"):
+        reference = step_cost("fp32", batch)
+    for text in ("fp32", *arithmetics):
+        with console.status(f"{text} step"):
+            cost = reference if text == "fp32" else step_cost(text, batch)
+        time, memory = cost.seconds / reference.seconds, cost.peak_memory / reference.peak_memory
+        table.add_row(
+            text, f"{cost.seconds:.2f} s", f"{time:.1f}x", f"{cost.peak_memory / _MIB:.0f} MiB", f"{memory:.2f}x"
+        )
+    console.print(table)

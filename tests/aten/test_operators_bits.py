@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from oracle import Number, Oracle
 
 import slipstick as ss
-from slipstick.kernels import reference
+from slipstick.kernels import native, reference
 
 ARITHMETICS = {
     f"{adder} {underflow} {order}": ss.LogArithmetic(ss.LNS(5, 5, underflow), adder, order)
@@ -140,6 +140,27 @@ def test_sums_means_and_variances(o: Oracle, axes: list[int]) -> None:
         o.same(a.std(axes), _variance(x, axes, 1)[0].call("sqrt"))
         o.same(torch.linalg.vector_norm(a, 2, axes), (x * x).sum(axes).call("sqrt"))
         o.same(a.transpose(0, 2).sum(0), x.sum([2]).reshape(7, 5)._new(x.sum([2]).a.transpose(1, 0)))
+
+
+@pytest.mark.parametrize("isa", native.available_isas())
+@pytest.mark.parametrize("terms", [1, 15, 16, 17, 18, 33, 180, 300])
+def test_sums_that_are_mostly_zero_or_cancel(o: Oracle, terms: int, isa: str) -> None:
+    zero, sparse, pairs = (torch.zeros(3, terms) for _ in range(3))
+    sparse[0, -1], sparse[1, 0], sparse[2, terms // 2] = 2.0**-31.9, 1e-9, 1e12
+    pairs[:, 0], pairs[:, -1] = 1.5, -1.5
+    before = native.current_isa()
+    native.set_isa(isa)
+    try:
+        for a in (zero, sparse, pairs):
+            b = a.t().contiguous()
+            x, y = o.numbers(a), o.numbers(b)
+            with ss.use(o.arithmetic):
+                o.same(a.sum(1), x.sum([1]))
+                o.same(a.sum(), x.sum([0, 1]))
+                o.same(a @ b, o.matmul(x, y))
+                o.same(a @ torch.ones_like(b), o.matmul(x, o.numbers(torch.ones_like(b))))
+    finally:
+        native.set_isa(before)
 
 
 def test_matrix_products_and_bias(o: Oracle) -> None:

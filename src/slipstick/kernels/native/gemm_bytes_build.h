@@ -49,31 +49,34 @@ struct Differences {
     }
 };
 
-// Constants of int16 arithmetic for which no live value meets a dead one within the adder's sight and nothing wraps.
-// Everything is in logs without bias; `positions` is how many biases a value can lack.
+constexpr int64_t kTreeLevels = 24;  // of all merges of a sum
+constexpr int64_t kFreeLevels = 8;   // of a chunk whose merges need not look at the lower end of the range
+
+// Constants of int16 arithmetic for which no live value meets a dead one (that stands for zero) within the adder's
+// sight and nothing wraps. All in logs without the operands' offset; `positions`: how many biases a value can lack.
 bool set_ranges(BytePlan& plan, const Growth& growth, const Order& order, bool saturating) {
-    constexpr int64_t kLevels = 24;
     const bool runs = order.kind != OrderKind::tree;
     const int64_t positions = runs ? kRunPeriod + 1 : 2;
-    const int64_t rise = runs ? growth.last + growth.up : 2 * growth.up;  // of values that stand for zero
-    const int64_t highest = std::min(growth.limit, growth.product + kLevels * growth.up + (runs ? rise : 0));
+    const int64_t free_levels =
+        growth.down > 0 ? std::min(kFreeLevels, (growth.limit - growth.product) / growth.down) : kFreeLevels;
+    // Dead values rise too: over the additions before the first settlement, then over every merge that does not clamp,
+    // and once more in the merge that does.
+    const int64_t first_rise = runs ? growth.last + growth.up : 2 * growth.up, rise = (free_levels + 1) * growth.up;
+    const int64_t highest =
+        std::min(growth.limit, growth.product + kTreeLevels * growth.up + (runs ? first_rise : 0));
     const int64_t lowest = -std::max(growth.limit, growth.product) - 2 * growth.down;
     const int64_t offset = saturating ? -((highest + 2) / 2) : 0;  // of each operand
-    const int64_t dead = lowest + 2 * offset - growth.last;
-    const int64_t drop = (highest + 2 * offset - dead + 255) / 256 * 256;
-    const int64_t zero = dead - 2 * growth.up - 2;
-    if (drop > 127 * 256 || zero - drop - plan.bias < INT16_MIN) {
-        if (!saturating || zero < INT16_MIN) return false;
-    }
-    int64_t operand_zero;
+    const int64_t dead = lowest + 2 * offset - growth.last, zero = dead - rise;
+    const int64_t drop = (highest + 2 * offset - zero + 255) / 256 * 256;
+    if (drop > 127 * 256 || zero < INT16_MIN) return false;
+    int64_t operand_zero = INT16_MIN;
     if (saturating) {
-        operand_zero = INT16_MIN;
-        if (drop > 127 * 256 || growth.product / 2 + offset > 0) return false;
-        if (INT16_MIN + positions * plan.bias + rise > dead) return false;
+        if (growth.product / 2 + offset > 0 || INT16_MIN + positions * plan.bias + first_rise > zero) return false;
     } else {
-        operand_zero = dead - growth.product / 2 - rise;
+        operand_zero = zero - growth.product / 2 - first_rise;
         const int64_t least = 2 * operand_zero - (runs ? 1 : 2) * drop - positions * plan.bias;
         if (least < INT16_MIN || highest - least > INT16_MAX) return false;
+        if (zero - drop - plan.bias < INT16_MIN) return false;
     }
     plan.saturating = saturating;
     plan.row_zero = plan.column_zero = static_cast<int32_t>(operand_zero);
@@ -83,11 +86,11 @@ bool set_ranges(BytePlan& plan, const Growth& growth, const Order& order, bool s
     plan.zero = static_cast<int32_t>(zero);
     plan.low = static_cast<int32_t>(-growth.limit + 2 * offset);
     plan.high[0] = static_cast<uint8_t>(drop / 256);
+    plan.free_levels = static_cast<int>(free_levels);
     int64_t terms = growth.unchecked_terms(order);
-    if (order.kind == OrderKind::tree) terms = std::min<int64_t>(terms, (int64_t{1} << kLevels) / order.size);
-    if (order.kind == OrderKind::blocked) terms = std::min<int64_t>(terms, (int64_t{1} << kLevels) / 16);
+    if (order.kind == OrderKind::tree) terms = std::min(terms, (int64_t{1} << kTreeLevels) / order.size);
+    if (order.kind == OrderKind::blocked) terms = std::min(terms, (int64_t{1} << kTreeLevels) / 16);
     plan.terms = terms;
-    plan.free_levels = static_cast<int>(growth.down > 0 ? (growth.limit - growth.product) / growth.down : 62);
     return terms > 0;
 }
 

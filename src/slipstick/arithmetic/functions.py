@@ -21,6 +21,7 @@ UNDEFINED = int(np.iinfo(np.int32).min)
 
 _TIE_GUARD = 1e-6
 _DIGITS = 60
+_DOUBLE_PRECISION = 53
 
 Floats = NDArray[np.float64]
 LOG2_E = 1.0 / np.log(2.0)
@@ -97,14 +98,18 @@ def _sampled(f: _Function, log: NDArray[np.int64], negative: NDArray[np.bool_], 
     undefined = np.isnan(sign) | np.isnan(real)
     real = np.where(undefined, 0.0, np.clip(real, -(2.0**30), 2.0**30))
     nearest = np.floor(real + 0.5).astype(np.int64)
-    near_tie = np.abs(np.abs(real - np.floor(real)) - 0.5) < _TIE_GUARD
     in_range = np.abs(real) <= format.max_log + 1
-    for i in np.flatnonzero(near_tie & in_range & ~undefined):
+    for i in np.flatnonzero(_close_to_tie(real) & in_range & ~undefined):
         nearest[i] = _nearest_log(f, int(log[i]), bool(negative[i]), format.frac_bits)
     # A value that float64 cannot tell from zero is still not zero: its log is far below the range.
     codes = _codes(nearest, sign < 0, format)
     codes = np.where(sign == 0, _zero(format), codes)
     return np.where(undefined, UNDEFINED, codes).astype(np.int32)
+
+
+def _close_to_tie(real: Floats) -> NDArray[np.bool_]:
+    close: NDArray[np.bool_] = np.abs(real - np.floor(real) - 0.5) < _TIE_GUARD
+    return close
 
 
 def _nearest_log(f: _Function, log: int, negative: bool, frac_bits: int) -> int:
@@ -123,7 +128,8 @@ def _power(log: NDArray[np.int64], negative: NDArray[np.bool_], exponent: float,
     scaled = np.clip(log * float(exponent), -(2.0**30), 2.0**30)
     nearest = np.rint(scaled).astype(np.int64)
     numerator, denominator = float(exponent).as_integer_ratio()
-    for i in np.flatnonzero(np.abs(np.abs(scaled - np.floor(scaled)) - 0.5) < _TIE_GUARD):
+    inexact = numerator.bit_length() + format.width > _DOUBLE_PRECISION
+    for i in np.flatnonzero(_close_to_tie(scaled)) if inexact else ():
         nearest[i] = round(Fraction(int(log[i]) * numerator, denominator))  # ties to even
     codes = _codes(nearest, negative & (whole and int(exponent) % 2 == 1), format)
     if not whole:

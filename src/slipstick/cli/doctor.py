@@ -7,6 +7,8 @@ from slipstick.arithmetic import LogArithmetic
 from slipstick.arithmetic.published import NAMES
 from slipstick.errors import SpecificationError
 from slipstick.formats import LNS
+from slipstick.kernels import native
+from slipstick.kernels.spec import kernel_spec
 from slipstick.train.environment import environment
 
 _FORMATS = (LNS(5, 3), LNS(5, 4), LNS(5, 5), LNS(5, 6), LNS(5, 7), LNS(5, 8), LNS(4, 10))
@@ -17,8 +19,8 @@ def environment_table() -> Table:
     table = Table(title="installation", show_header=False, title_style="bold", box=box.SIMPLE)
     for key, value in environment().items():
         if key == "isa":
-            table.add_row("instruction set in use", str(value or "none: the kernels are not built"))
-            table.add_row("instruction sets available", _available_isas())
+            table.add_row("instruction set in use", str(value))
+            table.add_row("instruction sets available", ", ".join(native.available_isas()))
         elif key != "time":
             table.add_row(key, str(value))
     return table
@@ -39,24 +41,10 @@ def kernels_table() -> Table:
     return table
 
 
-def _available_isas() -> str:
-    try:
-        from slipstick.kernels import native
-    except ImportError:
-        return "none"
-    return ", ".join(native.available_isas())
-
-
 def _path(adder: str, format: LNS) -> str | None:
     """None where the adder has no table for the format."""
     try:
         arithmetic = LogArithmetic(format, add=adder)
-    except (SpecificationError, FileNotFoundError):
+    except SpecificationError:
         return None
-    try:
-        from slipstick.kernels import native
-        from slipstick.kernels.spec import kernel_spec
-    except ImportError:
-        return "not built"
-    plan_name = getattr(native, "plan_name", None)
-    return str(plan_name(kernel_spec(arithmetic).native)) if plan_name else "built"
+    return native.plan_name(kernel_spec(arithmetic).native)

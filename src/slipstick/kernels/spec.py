@@ -36,6 +36,7 @@ def kernel_spec(arithmetic: LogArithmetic, via: LNS | None = None) -> KernelSpec
     if not format.fits_float32:
         raise SpecificationError(f"{arithmetic}: operands travel in float32 and need int_bits <= 6")
     check_narrowing(format, via)
+    instruction_set()
     finer = None if via is None or via.frac_bits == format.frac_bits else via.frac_bits
     single = encode_table(format.frac_bits, finer)
     double = encode_table(format.frac_bits, finer, DOUBLE_MANTISSA_BITS)
@@ -57,6 +58,14 @@ def kernel_spec(arithmetic: LogArithmetic, via: LNS | None = None) -> KernelSpec
         _order_size(arithmetic.order),
     )
     return KernelSpec(arithmetic, via, handle)
+
+
+def instruction_set() -> str:
+    """The one in use. Raises SpecificationError where the variable SLIPSTICK_ISA names a set that is not there."""
+    try:
+        return native.current_isa()
+    except RuntimeError as error:
+        raise SpecificationError(str(error)) from None
 
 
 def check_narrowing(compute: LNS, update: LNS | None) -> None:

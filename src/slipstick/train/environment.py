@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 import slipstick
+from slipstick.kernels.spec import instruction_set
 
 
 def environment() -> dict[str, Any]:
@@ -24,17 +25,8 @@ def environment() -> dict[str, Any]:
         "processor": processor_name(),
         "cores": os.cpu_count(),
         "threads": torch.get_num_threads(),
-        "isa": current_isa(),
+        "isa": instruction_set(),
     }
-
-
-def current_isa() -> str | None:
-    """The instruction set of the kernels in use; None where the kernels are not built."""
-    try:
-        from slipstick.kernels import native
-    except ImportError:
-        return None
-    return str(native.current_isa())
 
 
 def processor_name() -> str:

@@ -10,7 +10,7 @@ from slipstick.arithmetic import LogArithmetic, parse_arithmetic
 from slipstick.bench.timing import Comparison, compare, threads
 from slipstick.kernels import native, products
 from slipstick.kernels.elementwise import chain
-from slipstick.kernels.spec import KernelSpec, kernel_spec
+from slipstick.kernels.spec import KernelSpec, instruction_set, kernel_spec
 
 ARITHMETICS = (
     "LNS(5,5) hamad2025",
@@ -22,6 +22,9 @@ ARITHMETICS = (
     "LNS(4,10) sanyal2019-lut",
 )
 MATMULS = ((512, 512, 512), (2048, 256, 2304), (8192, 128, 576))
+ELEMENTS = 1 << 24
+"""Of the elementwise measurements: out of cache."""
+
 VGG11_CIFAR = ((3, 64, 32), (64, 128, 16), (128, 256, 8), (256, 256, 8), (256, 512, 4), (512, 512, 4), (512, 512, 2))
 """Input channels, output channels and image side of the 3x3 convolutions of VGG-11 on CIFAR."""
 
@@ -90,8 +93,9 @@ def _sum(a, b):  # type: ignore[no-untyped-def]
     return a + b
 
 
-def _elementwise(spec: KernelSpec, text: str, count: int, n: int = 1 << 24) -> Iterator[Row]:
+def _elementwise(spec: KernelSpec, text: str, count: int) -> Iterator[Row]:
     """Bandwidth: bytes that must move over seconds, against the same of ``Tensor.copy_``."""
+    n = ELEMENTS
     a, b, out = torch.randn(n), torch.randn(n), torch.empty(n)
     cases = {
         "encode and decode": (lambda: _grid(spec, "bench", a, out=out), 8),
@@ -101,4 +105,4 @@ def _elementwise(spec: KernelSpec, text: str, count: int, n: int = 1 << 24) -> I
         timed = compare(work, lambda: out.copy_(a), repeats=5)
         rate = n * size / timed.candidate / 1e9
         copied = n * 8 / timed.reference / 1e9
-        yield Row(what, text, native.current_isa(), count, rate, "GB/s", rate / copied, "copy")
+        yield Row(what, text, instruction_set(), count, rate, "GB/s", rate / copied, "copy")

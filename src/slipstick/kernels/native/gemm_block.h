@@ -1,4 +1,4 @@
-// One block of outputs: packing, the micro-kernel over one chunk of terms, and the stack of partial sums between chunks.
+// One block of outputs: packing, the micro-kernel over one chunk of terms, the stack of partial sums between chunks.
 // The policy P (gemm_generic.h, gemm_bytes.h) says what a sum is.
 #pragma once
 
@@ -100,9 +100,9 @@ void pack_rows(const P& p, const GemmBlock& g, const Chunk& chunk, char* out) {
     }
 }
 
-// What a micro-kernel call sums: R sums side by side, of several rows and one unit of columns, or of one row and several
-// units. Term k of sum r is the product of what lies at rows + k row_term + r row_step and columns + k kColumnBytes +
-// r column_step.
+// What a micro-kernel call sums: R sums side by side, of several rows and one unit of columns, or of one row and
+// several units. Term k of sum r is the product of what lies at rows + k row_term + r row_step and at
+// columns + k kColumnBytes + r column_step.
 struct Operands {
     const char *rows, *columns;
     int64_t row_term, row_step, column_step;

@@ -16,7 +16,7 @@ namespace SLIPSTICK_ISA {
 
 namespace {
 
-template <typename Lookup, bool kSaturating>
+template <typename Lookup, ByteMode kMode>
 struct Bytes {
     using S = Words;
     using V = S::V;
@@ -30,11 +30,12 @@ struct Bytes {
     const Conversion* conversion;
     const BytePlan* plan;
     Lookup lookup;
-    V bias, zero, dead, low;
+    V bias, zero, dead, low, high;
 
     Bytes(const GemmPlan& p, const BytePlan& bytes)
-        : conversion(&p.conversion), plan(&bytes), lookup(bytes), bias(S::all16(bytes.bias)), zero(S::all16(bytes.zero)),
-          dead(S::all16(bytes.dead)), low(S::all16(bytes.low)) {}
+        : conversion(&p.conversion), plan(&bytes), lookup(bytes), bias(S::all16(bytes.bias)),
+          zero(S::all16(bytes.zero)), dead(S::all16(bytes.dead)), low(S::all16(bytes.low)),
+          high(S::all16(bytes.high)) {}
 
     void pack_columns(const int16_t* codes, char* out) const {
         const V one = S::all16(1), zero_code = S::all16(conversion->zero_code);
@@ -57,14 +58,16 @@ struct Bytes {
     void pack_row(int32_t code, int position, char* out) const {
         int32_t log = code == conversion->zero_code ? plan->row_zero
                                                     : (code >> 1) * (1 << conversion->shift) + plan->row_offset;
-        log -= position * plan->bias;
+        if (kMode != ByteMode::rounded) log -= position * plan->bias;
         const uint32_t word = static_cast<uint16_t>(log < INT16_MIN ? INT16_MIN : log);
         const uint32_t logs = word << 16 | word, signs = code & 1 ? Lookup::kSign * 0x01010101u : 0u;
         std::memcpy(out, &logs, 4);
         std::memcpy(out + 4, &signs, 4);
     }
 
-    SLIPSTICK_INLINE static Value load(const char* p) { return {S::load(p), S::load(p + S::kBytes), S::load(p + 2 * S::kBytes)}; }
+    SLIPSTICK_INLINE static Value load(const char* p) {
+        return {S::load(p), S::load(p + S::kBytes), S::load(p + 2 * S::kBytes)};
+    }
 
     SLIPSTICK_INLINE static void store(char* p, const Value& x) {
         S::store(p, x.first);
@@ -92,6 +95,7 @@ struct Bytes {
 
     // Puts back the bias of so many additions and lifts zeros that sank; clamp: rounds to the format's lower end too.
     SLIPSTICK_INLINE Value settle(const Value& x, int additions, bool clamp) const {
+        if (kMode == ByteMode::rounded) return x;
         const V lift = additions == 1 ? bias : S::all16(plan->bias * additions);
         const V first = S::add16(x.first, lift), second = S::add16(x.second, lift);
         if (clamp) return {clamped(first), clamped(second), x.sign};
@@ -112,11 +116,16 @@ struct Bytes {
     }
 
 private:
-    SLIPSTICK_INLINE static V sum(V a, V b) { return kSaturating ? S::add16_saturating(a, b) : S::add16(a, b); }
-    SLIPSTICK_INLINE static V difference(V a, V b) {
-        V x = kSaturating ? S::sub16_saturating(a, b) : S::sub16(a, b);
+    SLIPSTICK_INLINE V sum(V a, V b) const {
+        if (kMode == ByteMode::saturating) return S::add16_saturating(a, b);
+        const V x = S::add16(a, b);
+        return kMode == ByteMode::rounded ? clamped(S::min16(x, high)) : x;
+    }
+
+    SLIPSTICK_INLINE V difference(V a, V b) const {
+        V x = kMode == ByteMode::saturating ? S::sub16_saturating(a, b) : S::sub16(a, b);
         S::in_order(x);
-        return x;
+        return kMode == ByteMode::rounded ? clamped(S::min16(S::add16(x, bias), high)) : x;
     }
 
     SLIPSTICK_INLINE V clamped(V log) const {
@@ -125,15 +134,18 @@ private:
     }
 };
 
+inline const BytePlan& byte_plan(const GemmPlan& plan, bool rounded) {
 #if defined(SLIPSTICK_ISA_avx2)
-inline const BytePlan& byte_plan(const GemmPlan& plan) { return plan.shuffle; }
+    return rounded ? plan.shuffle_rounded : plan.shuffle;
 #else
-inline const BytePlan& byte_plan(const GemmPlan& plan) { return plan.permute; }
+    return rounded ? plan.permute_rounded : plan.permute;
 #endif
+}
 
-template <typename Lookup, bool kSaturating>
-struct NativeBytes : Bytes<Lookup, kSaturating> {
-    explicit NativeBytes(const GemmPlan& plan) : Bytes<Lookup, kSaturating>(plan, byte_plan(plan)) {}
+template <typename Lookup, ByteMode kMode>
+struct NativeBytes : Bytes<Lookup, kMode> {
+    explicit NativeBytes(const GemmPlan& plan)
+        : Bytes<Lookup, kMode>(plan, byte_plan(plan, kMode == ByteMode::rounded)) {}
 };
 
 }  // namespace

@@ -78,14 +78,14 @@ bool set_ranges(BytePlan& plan, const Growth& growth, const Order& order, bool s
         if (least < INT16_MIN || highest - least > INT16_MAX) return false;
         if (zero - drop - plan.bias < INT16_MIN) return false;
     }
-    plan.saturating = saturating;
+    plan.mode = saturating ? ByteMode::saturating : ByteMode::plain;
     plan.row_zero = plan.column_zero = static_cast<int32_t>(operand_zero);
     plan.row_offset = plan.column_offset = static_cast<int32_t>(offset);
     plan.offset = static_cast<int32_t>(2 * offset);
     plan.dead = static_cast<int32_t>(dead);
     plan.zero = static_cast<int32_t>(zero);
     plan.low = static_cast<int32_t>(-growth.limit + 2 * offset);
-    plan.high[0] = static_cast<uint8_t>(drop / 256);
+    plan.second[0] = static_cast<uint8_t>(drop / 256);
     plan.free_levels = static_cast<int>(free_levels);
     int64_t terms = growth.unchecked_terms(order);
     if (order.kind == OrderKind::tree) terms = std::min(terms, (int64_t{1} << kTreeLevels) / order.size);
@@ -94,7 +94,26 @@ bool set_ranges(BytePlan& plan, const Growth& growth, const Order& order, bool s
     return terms > 0;
 }
 
-// Fills the tables by class. False where an entry needs more than `high` can hold.
+// The same where every product and sum is rounded: zeros are then at `zero` before every addition.
+bool set_rounded_ranges(BytePlan& plan, const Growth& growth) {
+    const int64_t dead = -std::max(growth.limit + growth.down, growth.product) - 1;
+    const int64_t zero = std::min(-growth.limit - growth.last, dead - growth.up);
+    const int64_t operand_zero = dead - growth.product / 2;
+    const int64_t drop = (growth.limit - dead + 255) / 256 * 256;
+    if (drop > 127 * 256 || zero - drop - plan.bias < INT16_MIN || 2 * operand_zero < INT16_MIN) return false;
+    if (growth.limit + growth.up - zero > INT16_MAX || growth.product > INT16_MAX) return false;
+    plan.mode = ByteMode::rounded;
+    plan.row_zero = plan.column_zero = static_cast<int32_t>(operand_zero);
+    plan.dead = static_cast<int32_t>(dead);
+    plan.zero = static_cast<int32_t>(zero);
+    plan.low = static_cast<int32_t>(-growth.limit);
+    plan.high = static_cast<int32_t>(growth.limit);
+    plan.second[0] = static_cast<uint8_t>(drop / 256);
+    plan.terms = INT64_MAX;
+    return true;
+}
+
+// Fills the tables by class. False where an entry needs more than `second` can hold.
 bool set_tables(BytePlan& plan, const AdderTables& adder) {
     const Differences differences{adder};
     bool seen[256] = {};
@@ -104,12 +123,12 @@ bool set_tables(BytePlan& plan, const AdderTables& adder) {
         seen[c] = true;
         const int64_t plus = plan.bias - differences.plus(d), raw = differences.minus(d);
         if (raw == kCancel && c != 0) return false;
-        const int64_t minus = raw == kCancel ? 0 : plan.bias - raw;
+        const int64_t minus = plan.bias - (raw == kCancel ? 0 : raw);  // the drop is in `second`
         if (plus < 0 || plus > 255 || minus < 0 || (minus > 255 && c >= kSlice) || minus > 32767) return false;
         plan.plus[c] = static_cast<uint8_t>(plus);
         plan.minus[c] = static_cast<uint8_t>(minus);
         if (c != 0) {
-            if (c < kSlice) plan.high[c] = static_cast<uint8_t>(minus >> 8);
+            if (c < kSlice) plan.second[c] = static_cast<uint8_t>(minus >> 8);
         } else if (raw != kCancel) {
             return false;
         }
@@ -127,23 +146,24 @@ void set_slices(BytePlan& plan) {
             plan.minus_slices[slice][lane] = plan.minus[c] ^ (chained ? plan.minus[c + kSlice] : 0);
         }
     for (int lane = 0; lane < kTableLane; ++lane) {
-        plan.high_slice[lane] = plan.high[lane % kSlice];
+        plan.second_slice[lane] = plan.second[lane % kSlice];
         for (int slice = 0; slice < kSlices / 2; ++slice)
             plan.slice_steps[slice][lane] = static_cast<uint8_t>(0x70 - kSlice * slice);
     }
 }
 
-bool set_plan(BytePlan& plan, const Arithmetic& arithmetic, const ByteClasses& classes) {
+BytePlan make_byte_plan(const Arithmetic& arithmetic, const ByteClasses& classes, bool rounded) {
     const Growth growth(arithmetic);
-    plan = BytePlan();
+    BytePlan plan;
     plan.classes = classes;
     plan.bias = static_cast<int32_t>(growth.up);
-    if (growth.up > 255 || arithmetic.operand.width() > 16) return false;
-    if (!set_ranges(plan, growth, arithmetic.order, false) && !set_ranges(plan, growth, arithmetic.order, true))
-        return false;
-    if (!set_tables(plan, arithmetic.accumulator_adder)) return false;
+    if (classes.bits == 0 || growth.up > 255 || arithmetic.operand.width() > 16) return BytePlan();
+    const bool fits = rounded ? set_rounded_ranges(plan, growth)
+                              : set_ranges(plan, growth, arithmetic.order, false) ||
+                                    set_ranges(plan, growth, arithmetic.order, true);
+    if (!fits || !set_tables(plan, arithmetic.accumulator_adder)) return BytePlan();
     set_slices(plan);
-    return true;
+    return plan;
 }
 
 // The cheapest classes on which both tables are constant; bits = 0 where there are none.
@@ -166,26 +186,19 @@ ByteClasses cheapest_classes(const Differences& differences, std::initializer_li
 }
 
 // Where 16-byte shuffles look up (AVX2): instructions of an addition beyond what all classes need.
-BytePlan shuffle_plan(const Arithmetic& arithmetic) {
-    const Differences differences{arithmetic.accumulator_adder};
+ByteClasses shuffle_classes(const Differences& differences) {
     ByteClasses classes = cheapest_classes(differences, {7, 8}, [](const ByteClasses& c, int used) {
         return 5 * (used / kSlice + 1) + (c.bits == 8 ? 3 : 1) + (c.shift > 0 ? 6 : 0);
     });
-    BytePlan plan;
-    if (classes.bits == 0) return plan;
-    classes.top = differences.first_idle_class(classes);
-    return set_plan(plan, arithmetic, classes) ? plan : BytePlan();
+    if (classes.bits) classes.top = differences.first_idle_class(classes);
+    return classes;
 }
 
 // Where 64-byte permutations look up (AVX-512): 64 classes for both signs in one, 128 per sign in two, 256 in four.
-BytePlan permute_plan(const Arithmetic& arithmetic) {
-    const Differences differences{arithmetic.accumulator_adder};
-    const ByteClasses classes = cheapest_classes(differences, {6, 7, 8}, [](const ByteClasses& c, int) {
+ByteClasses permute_classes(const Differences& differences) {
+    return cheapest_classes(differences, {6, 7, 8}, [](const ByteClasses& c, int) {
         return (c.bits == 6 ? 19 : c.bits == 7 ? 21 : 28) + (c.shift > 0 ? 6 : 0);
     });
-    BytePlan plan;
-    if (classes.bits == 0) return plan;
-    return set_plan(plan, arithmetic, classes) ? plan : BytePlan();
 }
 
 }  // namespace
@@ -201,8 +214,8 @@ GemmPlan::GemmPlan(const Arithmetic& arithmetic) : order(arithmetic.order) {
 
     const Growth growth(arithmetic);
     const AdderTables& adder = arithmetic.accumulator_adder;
-    // In codes 2 L + s. A live value stays within `reach`; `dead` is below all of them, `zero` stays below `dead` and out
-    // of the adder's sight whatever a term adds to it, and `drop` takes every live value there.
+    // In codes 2 L + s. A live value stays within `reach`; `dead` is below all of them, `zero` stays below `dead` and
+    // out of the adder's sight whatever a term adds to it, and `drop` takes every live value there.
     const int64_t end = 2 * growth.last + 2, step = 2 * std::max(growth.up, growth.down);
     const int64_t reach = 2 * std::max(growth.product, growth.limit) + 2 * step + 2;
     const int64_t dead_top = -reach - end - 2;
@@ -213,13 +226,18 @@ GemmPlan::GemmPlan(const Arithmetic& arithmetic) : order(arithmetic.order) {
     generic.zero = checked32(zero - (zero & 1));
     generic.last = checked32(end - 1);
     // No difference and no sum wraps: two additions may follow each other before zeros are restored.
-    if (2 * zero - 2 * drop < INT32_MIN + reach) throw std::invalid_argument("this format is too wide for 32-bit kernels");
+    if (2 * zero - 2 * drop < INT32_MIN + reach)
+        throw std::invalid_argument("this format is too wide for 32-bit kernels");
     for (size_t d = 0; d < adder.plus.size(); ++d)
         for (int32_t value : {adder.plus[d], adder.minus[d]})
             generic.table.push_back(checked32(value == kCancel ? -(drop + (drop & 1)) : 2 * int64_t{value}));
     generic.unchecked_terms = growth.unchecked_terms(order);
-    shuffle = shuffle_plan(arithmetic);
-    permute = permute_plan(arithmetic);
+    const Differences differences{adder};
+    const ByteClasses shuffled = shuffle_classes(differences), permuted = permute_classes(differences);
+    shuffle = make_byte_plan(arithmetic, shuffled, false);
+    shuffle_rounded = make_byte_plan(arithmetic, shuffled, true);
+    permute = make_byte_plan(arithmetic, permuted, false);
+    permute_rounded = make_byte_plan(arithmetic, permuted, true);
 }
 
 }  // namespace slipstick

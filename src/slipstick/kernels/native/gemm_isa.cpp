@@ -23,80 +23,90 @@ constexpr GemmPath path(const char* name) {
 #if defined(SLIPSTICK_ISA_avx2)
 
 // One compiled kernel: classes of so many bits, with a coarse part or not, in up to so many slices.
-struct ShuffleKernel {
+struct ByteKernel {
+    ByteMode mode;
     int bits;
-    bool coarse, saturating;
+    bool coarse;
     int slices;
     GemmPath path;
 };
 
-template <int kBits, bool kCoarse, int kSlices16, bool kSaturating = false>
-constexpr ShuffleKernel shuffle_kernel(const char* name) {
-    return {kBits, kCoarse, kSaturating, kSlices16,
-            path<NativeBytes<ShuffleLookup<kBits, kCoarse, kSlices16>, kSaturating>>(name)};
+template <ByteMode kMode, int kBits, bool kCoarse, int kSlices16>
+constexpr ByteKernel byte_kernel(const char* name) {
+    return {kMode, kBits, kCoarse, kSlices16, path<NativeBytes<ShuffleLookup<kBits, kCoarse, kSlices16>, kMode>>(name)};
 }
 
-// From the fastest on: the first that holds a plan's classes is taken.
-const ShuffleKernel kShuffleKernels[] = {
-    shuffle_kernel<7, false, 1>("bytes-16"),
-    shuffle_kernel<7, false, 3>("bytes-48"),
-    shuffle_kernel<7, false, 6>("bytes-96"),
-    shuffle_kernel<7, false, 8>("bytes-128"),
-    shuffle_kernel<7, true, 4>("bytes-64-coarse"),
-    shuffle_kernel<7, true, 7>("bytes-112-coarse"),
-    shuffle_kernel<7, true, 8>("bytes-128-coarse"),
-    shuffle_kernel<8, false, 14>("bytes-224"),
-    shuffle_kernel<8, false, 16>("bytes-256"),
-    shuffle_kernel<8, true, 16>("bytes-256-coarse"),
-    shuffle_kernel<7, true, 8, true>("bytes-128-coarse-saturating"),
-    shuffle_kernel<8, false, 16, true>("bytes-256-saturating"),
-    shuffle_kernel<8, true, 16, true>("bytes-256-coarse-saturating"),
+// The first that holds a plan's classes is taken.
+const ByteKernel kByteKernels[] = {
+    byte_kernel<ByteMode::plain, 7, false, 1>("bytes-16"),
+    byte_kernel<ByteMode::plain, 7, false, 3>("bytes-48"),
+    byte_kernel<ByteMode::plain, 7, false, 6>("bytes-96"),
+    byte_kernel<ByteMode::plain, 7, false, 8>("bytes-128"),
+    byte_kernel<ByteMode::plain, 7, true, 4>("bytes-64-coarse"),
+    byte_kernel<ByteMode::plain, 7, true, 7>("bytes-112-coarse"),
+    byte_kernel<ByteMode::plain, 7, true, 8>("bytes-128-coarse"),
+    byte_kernel<ByteMode::plain, 8, false, 14>("bytes-224"),
+    byte_kernel<ByteMode::plain, 8, true, 16>("bytes-256-coarse"),
+    byte_kernel<ByteMode::saturating, 7, true, 8>("bytes-128-coarse-saturating"),
+    byte_kernel<ByteMode::saturating, 8, false, 16>("bytes-256-saturating"),
+    byte_kernel<ByteMode::saturating, 8, true, 16>("bytes-256-coarse-saturating"),
+    byte_kernel<ByteMode::rounded, 7, false, 3>("bytes-48-rounded"),
+    byte_kernel<ByteMode::rounded, 7, false, 6>("bytes-96-rounded"),
+    byte_kernel<ByteMode::rounded, 7, true, 7>("bytes-112-coarse-rounded"),
+    byte_kernel<ByteMode::rounded, 8, false, 14>("bytes-224-rounded"),
+    byte_kernel<ByteMode::rounded, 8, true, 16>("bytes-256-coarse-rounded"),
 };
-
-const GemmPath* fast_path(const GemmPlan& plan, int64_t terms) {
-    if (terms > plan.shuffle.terms) return nullptr;
-    const ByteClasses& classes = plan.shuffle.classes;
-    for (const ShuffleKernel& kernel : kShuffleKernels)
-        if (kernel.bits == classes.bits && kernel.coarse == (classes.shift > 0) &&
-            kernel.saturating == plan.shuffle.saturating && kernel.slices >= plan.shuffle.slices())
-            return &kernel.path;
-    return nullptr;
-}
 
 #elif defined(SLIPSTICK_ISA_avx512)
 
-struct PermuteKernel {
+// One compiled kernel: classes of so many bits, with a coarse part or not.
+struct ByteKernel {
+    ByteMode mode;
     int bits;
-    bool coarse, saturating;
+    bool coarse;
+    int slices;
     GemmPath path;
 };
 
-template <int kBits, bool kCoarse, bool kSaturating>
-constexpr PermuteKernel permute_kernel(const char* name) {
-    return {kBits, kCoarse, kSaturating, path<NativeBytes<PermuteLookup<kBits, kCoarse>, kSaturating>>(name)};
+template <ByteMode kMode, int kBits, bool kCoarse>
+constexpr ByteKernel byte_kernel(const char* name) {
+    return {kMode, kBits, kCoarse, kSlices, path<NativeBytes<PermuteLookup<kBits, kCoarse>, kMode>>(name)};
 }
 
-const PermuteKernel kPermuteKernels[] = {
-    permute_kernel<6, false, false>("bytes-64"),
-    permute_kernel<6, true, false>("bytes-64-coarse"),
-    permute_kernel<7, false, false>("bytes-128"),
-    permute_kernel<7, true, false>("bytes-128-coarse"),
-    permute_kernel<8, false, false>("bytes-256"),
-    permute_kernel<8, true, false>("bytes-256-coarse"),
-    permute_kernel<6, true, true>("bytes-64-coarse-saturating"),
-    permute_kernel<7, true, true>("bytes-128-coarse-saturating"),
-    permute_kernel<8, false, true>("bytes-256-saturating"),
-    permute_kernel<8, true, true>("bytes-256-coarse-saturating"),
+const ByteKernel kByteKernels[] = {
+    byte_kernel<ByteMode::plain, 6, false>("bytes-64"),
+    byte_kernel<ByteMode::plain, 6, true>("bytes-64-coarse"),
+    byte_kernel<ByteMode::plain, 7, false>("bytes-128"),
+    byte_kernel<ByteMode::plain, 7, true>("bytes-128-coarse"),
+    byte_kernel<ByteMode::plain, 8, false>("bytes-256"),
+    byte_kernel<ByteMode::plain, 8, true>("bytes-256-coarse"),
+    byte_kernel<ByteMode::saturating, 7, true>("bytes-128-coarse-saturating"),
+    byte_kernel<ByteMode::saturating, 8, false>("bytes-256-saturating"),
+    byte_kernel<ByteMode::saturating, 8, true>("bytes-256-coarse-saturating"),
+    byte_kernel<ByteMode::rounded, 6, false>("bytes-64-rounded"),
+    byte_kernel<ByteMode::rounded, 6, true>("bytes-64-coarse-rounded"),
+    byte_kernel<ByteMode::rounded, 7, false>("bytes-128-rounded"),
+    byte_kernel<ByteMode::rounded, 7, true>("bytes-128-coarse-rounded"),
+    byte_kernel<ByteMode::rounded, 8, false>("bytes-256-rounded"),
+    byte_kernel<ByteMode::rounded, 8, true>("bytes-256-coarse-rounded"),
 };
 
-const GemmPath* fast_path(const GemmPlan& plan, int64_t terms) {
-    if (terms > plan.permute.terms) return nullptr;
-    const ByteClasses& classes = plan.permute.classes;
-    for (const PermuteKernel& kernel : kPermuteKernels)
-        if (kernel.bits == classes.bits && kernel.coarse == (classes.shift > 0) &&
-            kernel.saturating == plan.permute.saturating)
+#endif
+
+#if defined(SLIPSTICK_ISA_avx2) || defined(SLIPSTICK_ISA_avx512)
+
+const GemmPath* kernel_of(const BytePlan& plan, int64_t terms) {
+    if (terms > plan.terms) return nullptr;
+    for (const ByteKernel& kernel : kByteKernels)
+        if (kernel.mode == plan.mode && kernel.bits == plan.classes.bits &&
+            kernel.coarse == (plan.classes.shift > 0) && kernel.slices >= plan.slices())
             return &kernel.path;
     return nullptr;
+}
+
+const GemmPath* fast_path(const GemmPlan& plan, int64_t terms) {
+    const GemmPath* path = kernel_of(byte_plan(plan, false), terms);
+    return path ? path : kernel_of(byte_plan(plan, true), terms);
 }
 
 #else

@@ -29,15 +29,16 @@ struct ShuffleLookup {
     V scale, offset, top;
 
     explicit ShuffleLookup(const BytePlan& p)
-        : plan(&p), scale(S::all16(1 << (16 - (p.classes.shift ? p.classes.shift : 1)))), offset(S::all8(p.classes.offset)),
-          top(S::all8(p.classes.top)) {}
+        : plan(&p), scale(S::all16(1 << (16 - (p.classes.shift ? p.classes.shift : 1)))),
+          offset(S::all8(p.classes.offset)), top(S::all8(p.classes.top)) {}
 
     // first, second: u - v of both halves; z: the same packed with saturation; su, sv: signs.
     SLIPSTICK_INLINE Entry operator()(V first, V second, V z, V su, V sv) const {
         const V c = classes(first, second, z), opposite = S::bit_xor(su, sv);
         V index = kSlices16 > 1 ? beyond(c, 0) : c;
-        V plus = S::shuffle(S::load(plan->plus_slices[0]), index), minus = S::shuffle(S::load(plan->minus_slices[0]), index);
-        const V high = S::bit_and(S::shuffle(S::load(plan->high_slice), index), opposite);
+        V plus = S::shuffle(S::load(plan->plus_slices[0]), index);
+        V minus = S::shuffle(S::load(plan->minus_slices[0]), index);
+        const V high = S::bit_and(S::shuffle(S::load(plan->second_slice), index), opposite);
 #pragma GCC unroll 8
         for (int i = 1; i < (kSlices16 < 8 ? kSlices16 : 8); ++i) {
             index = i == (kBits == 7 ? kSlices16 - 1 : 7) ? c : beyond(c, i);

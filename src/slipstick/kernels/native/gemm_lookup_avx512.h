@@ -31,7 +31,7 @@ struct PermuteLookup {
             minus[i] = S::load(p.minus + 64 * i);
         }
         uint8_t bytes[64] = {};
-        std::memcpy(bytes, p.high, sizeof p.high);
+        std::memcpy(bytes, p.second, sizeof p.second);
         high = S::load(bytes);
     }
 

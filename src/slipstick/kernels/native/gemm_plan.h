@@ -13,7 +13,7 @@ struct GenericPlan {
     std::vector<int32_t> table;  // table[2 d + opposite] = 2 D, or -drop where the sum is zero
     int32_t last = 0;            // index of the last entry; it and the one before are 0
     int32_t zero = 0, dead = 0;
-    int32_t high = 0, low = 0;       // 2 MAX and -2 MAX of the accumulator
+    int32_t high = 0, low = 0;    // 2 MAX and -2 MAX of the accumulator
     int64_t unchecked_terms = 0;     // up to how many terms the unchecked kernel is exact
 };
 
@@ -38,23 +38,28 @@ struct ByteClasses {
 
 constexpr int kSlice = 16, kSlices = 16, kTableLane = 64;
 
+// How logs keep within int16. plain, saturating: no sum leaves the format except in merges that look; saturating: logs
+// that stand for zero reach the end of int16, so products and sums need saturating instructions. rounded: every product
+// and sum is rounded to the format.
+enum class ByteMode { plain, saturating, rounded };
+
 // Logs in int16, signs in bytes, the adder's tables as bytes indexed by class. Tables hold bias - D >= 0, so that every
 // addition lowers a sum by `bias`; `settle` puts it back.
 struct BytePlan {
     ByteClasses classes;
-    bool saturating = false;  // products and sums need saturating instructions: dead values reach the end of int16
+    ByteMode mode = ByteMode::plain;
     int32_t bias = 0;
     int32_t row_zero = 0, column_zero = 0, row_offset = 0, column_offset = 0;
     int32_t offset = 0;  // sum of both: what an accumulated log exceeds its value by
     int32_t dead = 0;    // logs up to here stand for zero
-    int32_t zero = 0, low = 0;
+    int32_t zero = 0, low = 0, high = 0;
     int64_t terms = 0;    // up to how many terms the kernel is exact
     int free_levels = 0;  // of a tree whose sums cannot fall below the accumulator's format
-    // By class; `high` is the second byte of D-'s entries, 0 beyond its first 16.
-    uint8_t plus[256] = {}, minus[256] = {}, high[kSlice] = {};
+    // By class; `second` is the high byte of D-'s entries, 0 beyond its first 16.
+    uint8_t plus[256] = {}, minus[256] = {}, second[kSlice] = {};
     // For 16-byte shuffles: slice i xor slice i + 1 of the same half, repeated in every 16-byte lane.
     alignas(64) uint8_t plus_slices[kSlices][kTableLane] = {}, minus_slices[kSlices][kTableLane] = {};
-    alignas(64) uint8_t high_slice[kTableLane] = {};
+    alignas(64) uint8_t second_slice[kTableLane] = {};
     alignas(64) uint8_t slice_steps[kSlices / 2][kTableLane] = {};  // what makes bit 7 say "beyond slice i"
 
     int slices() const { return classes.top / kSlice + 1; }
@@ -66,8 +71,8 @@ public:
 
     Conversion conversion;
     GenericPlan generic;
-    BytePlan shuffle;  // AVX2
-    BytePlan permute;  // AVX-512
+    // With classes for AVX2's shuffles and for AVX-512's permutations: without rounding at every step, and with.
+    BytePlan shuffle, shuffle_rounded, permute, permute_rounded;
     Order order;
 };
 

@@ -55,7 +55,8 @@ struct Growth {
 };
 
 int32_t checked32(int64_t value) {
-    if (value < INT32_MIN / 2 - 1 || value > INT32_MAX) throw std::invalid_argument("the adder's tables exceed the range of 32-bit kernels");
+    if (value < INT32_MIN || value > INT32_MAX)
+        throw std::invalid_argument("the adder's tables exceed the range of 32-bit kernels");
     return static_cast<int32_t>(value);
 }
 

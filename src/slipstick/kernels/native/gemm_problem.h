@@ -60,7 +60,7 @@ inline Buffer allocate(size_t bytes) {
     return Buffer(p);
 }
 
-// A tensor and the place of its codes: dst = base + sum of index * dst_stride in a buffer of `total` codes; gaps are zero.
+// A tensor and the place of its codes: base + sum of index * to-stride in a buffer of `total` codes; gaps are zero.
 struct Operand {
     enum Kind { float32 = 0, float64 = 1, ones = 2 };
 
@@ -173,8 +173,12 @@ private:
         return status;
     }
 
-    int32_t encode(const float* x, int64_t n, int16_t* v) { return elementwise_kernels().encode16(arithmetic_, x, n, v); }
-    int32_t encode(const float* x, int64_t n, int32_t* v) { return elementwise_kernels().encode32(arithmetic_, x, n, v); }
+    int32_t encode(const float* x, int64_t n, int16_t* v) {
+        return elementwise_kernels().encode16(arithmetic_, x, n, v);
+    }
+    int32_t encode(const float* x, int64_t n, int32_t* v) {
+        return elementwise_kernels().encode32(arithmetic_, x, n, v);
+    }
     int32_t encode(const double* x, int64_t n, int32_t* v) {
         return elementwise_kernels().encode_double(arithmetic_, x, n, v);
     }

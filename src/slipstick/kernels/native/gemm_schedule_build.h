@@ -118,7 +118,8 @@ private:
         int64_t blocks = 1;
         while (blocks * 16 * length <= kChunkLimit) blocks *= 16;
         if (length <= kChunkLimit)
-            outer(4, blocks * length, [&](int64_t k0, int64_t count) { return Chunk{k0, run_chunk(length, count), 0}; });
+            outer(4, blocks * length,
+                  [&](int64_t k0, int64_t count) { return Chunk{k0, run_chunk(length, count), 0}; });
         else
             long_runs(length);
     }
@@ -182,7 +183,8 @@ private:
                  order->steps.push_back({{static_cast<int32_t>(k0), static_cast<int32_t>(k1), 0, 0}, 0, 0});
                  // Without an accumulator to resume the first term is not added to anything.
                  const int64_t first = resume ? k0 : k0 + 1;
-                 for (int64_t k = first; k < k1; ++k) order->run_position[k] = static_cast<uint8_t>((k - first) % kRunPeriod);
+                 for (int64_t k = first; k < k1; ++k)
+                     order->run_position[k] = static_cast<uint8_t>((k - first) % kRunPeriod);
              },
              [&] { ++order->steps.back().merges; });
         order->depth = stack_depth(order->steps);

@@ -46,7 +46,9 @@ struct Int32 {
     SLIPSTICK_INLINE static V and_not(V a, V b) { return _mm256_andnot_si256(b, a); }  // a & ~b
     SLIPSTICK_INLINE static V gather(const int32_t* table, V i) { return _mm256_i32gather_epi32(table, i, 4); }
     // a > b ? x : y
-    SLIPSTICK_INLINE static V where_greater(V a, V b, V x, V y) { return _mm256_blendv_epi8(y, x, _mm256_cmpgt_epi32(a, b)); }
+    SLIPSTICK_INLINE static V where_greater(V a, V b, V x, V y) {
+        return _mm256_blendv_epi8(y, x, _mm256_cmpgt_epi32(a, b));
+    }
 };
 
 // 16 logs of 16 bits, or 32 signs and classes of 8. Packing and unpacking keep to 16-byte lanes, and undo each other.
@@ -113,7 +115,9 @@ struct Int32 {
     SLIPSTICK_INLINE static V bit_xor(V a, V b) { return _mm512_xor_si512(a, b); }
     SLIPSTICK_INLINE static V and_not(V a, V b) { return _mm512_andnot_si512(b, a); }  // a & ~b
     // a > b ? x : y
-    SLIPSTICK_INLINE static V where_greater(V a, V b, V x, V y) { return _mm512_mask_mov_epi32(y, _mm512_cmpgt_epi32_mask(a, b), x); }
+    SLIPSTICK_INLINE static V where_greater(V a, V b, V x, V y) {
+        return _mm512_mask_mov_epi32(y, _mm512_cmpgt_epi32_mask(a, b), x);
+    }
 #if defined(SLIPSTICK_EMULATED)
     SLIPSTICK_INLINE static V gather(const int32_t* table, V i) {
         int32_t index[16], value[16];

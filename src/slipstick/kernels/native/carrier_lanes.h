@@ -30,7 +30,13 @@ struct Lanes {
     static V load(const void* p) { return _mm512_loadu_si512(p); }
     static void store(int32_t* p, V x) { _mm512_storeu_si512(p, x); }
     static void store(int16_t* p, V x) {
+#if defined(SLIPSTICK_EMULATED)  // SIMDe lacks the narrowing
+        int32_t wide[kCount];
+        store(wide, x);
+        for (int i = 0; i < kCount; ++i) p[i] = static_cast<int16_t>(wide[i]);
+#else
         _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), _mm512_cvtepi32_epi16(x));
+#endif
     }
     static V all(int32_t x) { return _mm512_set1_epi32(x); }
     static V add(V a, V b) { return _mm512_add_epi32(a, b); }
@@ -41,7 +47,14 @@ struct Lanes {
     static V max(V a, V b) { return _mm512_max_epi32(a, b); }
     static V left(V a, int count) { return _mm512_sll_epi32(a, _mm_cvtsi32_si128(count)); }
     static V right(V a, int count) { return _mm512_srl_epi32(a, _mm_cvtsi32_si128(count)); }
-    static V arithmetic_right(V a, int count) { return _mm512_sra_epi32(a, _mm_cvtsi32_si128(count)); }
+    static V arithmetic_right(V a, int count) {
+#if defined(SLIPSTICK_EMULATED)  // SIMDe lacks the arithmetic shift
+        const V sign = all(INT32_MIN);
+        return sub(right(_mm512_xor_si512(a, sign), count), right(sign, count));
+#else
+        return _mm512_sra_epi32(a, _mm_cvtsi32_si128(count));
+#endif
+    }
     static V greater(V a, V b, V x, V y) { return _mm512_mask_blend_epi32(_mm512_cmpgt_epi32_mask(a, b), y, x); }
     static V equal(V a, V b, V x, V y) { return _mm512_mask_blend_epi32(_mm512_cmpeq_epi32_mask(a, b), y, x); }
     static bool any_greater(V a, V b) { return _mm512_cmpgt_epi32_mask(a, b) != 0; }

@@ -68,7 +68,8 @@ def _normalise(
     return run.chain((_normalised, _normalised_scaled, _normalised_affine)[len(parts) - 2], x, *parts)
 
 
-def _batch_norm(
+@defined(aten.native_batch_norm.default, aten._native_batch_norm_legit.default)
+def native_batch_norm(
     run: "use",
     x: Tensor,
     weight: Tensor | None,
@@ -100,21 +101,6 @@ def _batch_norm(
     return _normalise(run, x, mean, inverse, weight, bias), mean, inverse
 
 
-@defined(aten.native_batch_norm.default, aten._native_batch_norm_legit.default)
-def native_batch_norm(
-    run: "use",
-    x: Tensor,
-    weight: Tensor | None,
-    bias: Tensor | None,
-    running_mean: Tensor | None,
-    running_var: Tensor | None,
-    training: bool,
-    momentum: float,
-    eps: float,
-) -> tuple[Tensor, Tensor, Tensor]:
-    return _batch_norm(run, x, weight, bias, running_mean, running_var, training, momentum, eps)
-
-
 @defined(aten._native_batch_norm_legit.no_stats)
 def native_batch_norm_without_stats(
     run: "use",
@@ -125,7 +111,7 @@ def native_batch_norm_without_stats(
     momentum: float,
     eps: float,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    return _batch_norm(run, x, weight, bias, None, None, True, momentum, eps)
+    return native_batch_norm(run, x, weight, bias, None, None, True, momentum, eps)
 
 
 @chain

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from slipstick.arithmetic import Exact, Segments
-from slipstick.design import Constraints, OptimalSegments, adder_errors, gaussian_target, table_errors
-from slipstick.design.shipped import INDEX_CLASSES, unconstrained_adder
+from slipstick.design import Constraints, OptimalSegments, adder_errors, gaussian_target, optimal_segments, table_errors
+from slipstick.design.segment_errors import SegmentErrors
+from slipstick.design.shipped import INDEX, unconstrained_adder
 from slipstick.errors import SpecificationError
 from slipstick.formats import LNS
 
@@ -16,6 +17,11 @@ SIGNS = (1, -1)
 
 def values(segments, target):
     return segments.values(np.arange(int(target.distance[-1]) + 1), -target.sign)
+
+
+def solve(target, constraints, tilt=0.0, weights=None):
+    weights = np.ones(len(target.distance)) if weights is None else weights
+    return OptimalSegments(SegmentErrors(target, constraints, weights), constraints, tilt)
 
 
 def exhaustive_least_error(target, count):
@@ -47,7 +53,7 @@ def exhaustive_least_error(target, count):
 @pytest.mark.parametrize("count", [1, 2, 3])
 def test_no_table_found_by_exhaustive_search_is_better(sign, count):
     target = gaussian_target(sign, 1)
-    table = values(OptimalSegments(target, Constraints(segments=count)).segments(), target)
+    table = values(optimal_segments(target, Constraints(segments=count)), target)
     error = table_errors(table, target).rms ** 2 * len(target.distance)
     fewer = min(exhaustive_least_error(target, k) for k in range(1, count + 1))
     assert error == pytest.approx(fewer, abs=1e-9)
@@ -56,7 +62,7 @@ def test_no_table_found_by_exhaustive_search_is_better(sign, count):
 @pytest.mark.parametrize("frac_bits", [1, 2, 3, 4])
 def test_enough_segments_give_the_correctly_rounded_table(frac_bits):
     format = LNS(5, frac_bits)
-    adder = unconstrained_adder(frac_bits, segments=40)
+    adder = unconstrained_adder(frac_bits, segments=24 if frac_bits == 1 else 40)
     for table, exact in zip(adder.tables(format), Exact().tables(format), strict=True):
         np.testing.assert_array_equal(table, exact)
 
@@ -65,7 +71,7 @@ def test_enough_segments_give_the_correctly_rounded_table(frac_bits):
 def test_error_never_grows_with_the_number_of_segments(sign):
     target = gaussian_target(sign, 3)
     errors = [
-        table_errors(values(OptimalSegments(target, Constraints(segments=m)).segments(), target), target).rms
+        table_errors(values(optimal_segments(target, Constraints(segments=m)), target), target).rms
         for m in range(1, 12)
     ]
     assert all(more <= fewer for fewer, more in pairwise(errors))
@@ -86,7 +92,7 @@ def test_known_optima_of_sixteen_pieces_of_which_one_is_the_zero_tail(frac_bits,
 @pytest.mark.parametrize("exact_through", [0, 2, 4, 9])
 def test_pinned_distances_are_correctly_rounded(sign, exact_through):
     target = gaussian_target(sign, 5)
-    table = values(OptimalSegments(target, Constraints(exact_through=exact_through)).segments(), target)
+    table = values(optimal_segments(target, Constraints(exact_through=exact_through)), target)
     pinned = target.distance <= exact_through
     np.testing.assert_array_equal(table[target.distance[pinned]], target.nearest[pinned])
 
@@ -94,8 +100,8 @@ def test_pinned_distances_are_correctly_rounded(sign, exact_through):
 @pytest.mark.parametrize("sign", SIGNS)
 def test_tables_are_constant_on_the_classes_asked_for(sign):
     target = gaussian_target(sign, 5)
-    classes = np.array(INDEX_CLASSES[5].of(int(target.distance[-1]) + 1))
-    table = values(OptimalSegments(target, Constraints(classes=tuple(classes))).segments(), target)
+    classes = INDEX[5].of(np.arange(int(target.distance[-1]) + 1))
+    table = values(optimal_segments(target, Constraints(index=INDEX[5])), target)
     for number in np.unique(classes[target.distance]):
         assert len(set(table[target.distance][classes[target.distance] == number])) == 1
 
@@ -104,7 +110,8 @@ def test_tables_are_constant_on_the_classes_asked_for(sign):
 @pytest.mark.parametrize("end", [10, 30, 36, 50])
 def test_tables_end_where_asked(sign, end):
     target = gaussian_target(sign, 3)
-    table = values(OptimalSegments(target, Constraints()).segments(end), target)
+    table = values(solve(target, Constraints()).segments(end), target)
+    np.testing.assert_array_equal(table, values(optimal_segments(target, Constraints(end=end)), target))
     assert np.flatnonzero(table)[-1] == end
     assert table[end] * sign > 0
 
@@ -113,7 +120,7 @@ def test_tables_end_where_asked(sign, end):
 def test_a_larger_multiplier_never_raises_the_mean_error(sign):
     target = gaussian_target(sign, 4)
     biases = [
-        table_errors(values(OptimalSegments(target, Constraints(bias_multiplier=m)).segments(), target), target).bias
+        table_errors(values(solve(target, Constraints(), tilt=m).segments(), target), target).bias
         for m in np.linspace(-0.5, 0.5, 11)
     ]
     assert all(later <= earlier for earlier, later in pairwise(biases))
@@ -122,8 +129,7 @@ def test_a_larger_multiplier_never_raises_the_mean_error(sign):
 def test_impossible_requests_are_refused():
     with pytest.raises(SpecificationError, match="segments=0"):
         Constraints(segments=0)
-    with pytest.raises(SpecificationError, match="frac_bits=9"):
-        gaussian_target(1, 9)
-    solved = OptimalSegments(gaussian_target(-1, 3), Constraints(segments=2, exact_through=8))
-    with pytest.raises(SpecificationError, match="no table satisfies"):
-        solved.segments()
+    with pytest.raises(SpecificationError, match="frac_bits=13"):
+        gaussian_target(1, 13)
+    with pytest.raises(SpecificationError, match="no table of 2 segments satisfies"):
+        optimal_segments(gaussian_target(-1, 3), Constraints(segments=2, exact_through=8))

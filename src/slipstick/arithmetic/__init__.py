@@ -1,6 +1,10 @@
 """What + and x mean on a format."""
 
 from slipstick.arithmetic.adders import Adder, BitShift, Exact, PiecewiseLinear, Segments, Table
+from slipstick.arithmetic.design_file import load_adder
+from slipstick.arithmetic.distances import DistanceHistogram, load_distances
+from slipstick.arithmetic.exponential import ExpSegments
+from slipstick.arithmetic.indexed_table import IndexedTable, IndexForm
 from slipstick.arithmetic.log_arithmetic import LogArithmetic
 from slipstick.arithmetic.orders import Blocked, Order, Sequential, Tree
 from slipstick.arithmetic.parsing import Arithmetic, arithmetic_from_dict, parse_arithmetic
@@ -11,7 +15,11 @@ __all__ = [
     "Arithmetic",
     "BitShift",
     "Blocked",
+    "DistanceHistogram",
     "Exact",
+    "ExpSegments",
+    "IndexForm",
+    "IndexedTable",
     "LogArithmetic",
     "Order",
     "PiecewiseLinear",
@@ -21,5 +29,7 @@ __all__ = [
     "Table",
     "Tree",
     "arithmetic_from_dict",
+    "load_adder",
+    "load_distances",
     "parse_arithmetic",
 ]

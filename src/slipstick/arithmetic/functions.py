@@ -1,4 +1,4 @@
-"""Functions of one number: of the exact real value of a code, correctly rounded to the grid.
+"""Functions of one number: of the exact real value of a code, correctly rounded to the grid; or exp by a table design.
 
 A function becomes a table over all codes of a format. float64 decides the nearest log; the few codes within 1e-6 LSB
 of a tie are settled with 60 digits, or exactly; a true tie goes to the even log.
@@ -13,6 +13,8 @@ import mpmath
 import numpy as np
 from numpy.typing import NDArray
 
+from slipstick.arithmetic.exponential import ExpSegments
+from slipstick.arithmetic.log_arithmetic import LogArithmetic
 from slipstick.errors import SpecificationError
 from slipstick.formats import LNS
 
@@ -68,6 +70,14 @@ def function_names() -> tuple[str, ...]:
     return tuple(_FUNCTIONS)
 
 
+def table_in(arithmetic: LogArithmetic, name: str, parameter: float = 0.0) -> NDArray[np.int32]:
+    """``function_table`` as ``arithmetic`` has it: its own exponential, if it has one."""
+    exponential = arithmetic.exponential if name == "exp" else None
+    if exponential is not None:
+        return _exponential_table(exponential, arithmetic.format)
+    return function_table(name, arithmetic.format, parameter)
+
+
 @lru_cache(maxsize=64)
 def function_table(name: str, format: LNS, parameter: float = 0.0) -> NDArray[np.int32]:
     """Codes 2L + s of f(x) for every code of ``format``, indexed by 2L + s + 2(MAX + 1); entry 1 is unused.
@@ -84,6 +94,16 @@ def function_table(name: str, format: LNS, parameter: float = 0.0) -> NDArray[np
         table[:2] = _code_of(_AT_ZERO.get(name, 0.0), format)
     else:
         raise SpecificationError(f"function {name!r}: no table; known are {', '.join(function_names())}, pow")
+    table.setflags(write=False)
+    return table
+
+
+@lru_cache(maxsize=16)
+def _exponential_table(exponential: ExpSegments, format: LNS) -> NDArray[np.int32]:
+    """exp by segments, in the layout of ``function_table``; exp(x) for x > 0 has the negated log of exp(-x)."""
+    log = exponential.logs(format)
+    both_signs = np.stack([-log, log], axis=1).ravel()
+    table = _codes(both_signs, np.zeros(len(both_signs), np.bool_), format).astype(np.int32)
     table.setflags(write=False)
     return table
 

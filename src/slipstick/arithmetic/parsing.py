@@ -1,19 +1,17 @@
 """Arithmetics from plain data (TOML, JSON) and from one line of text."""
 
 import re
-from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any
 
-from slipstick.arithmetic.adders import Adder, BitShift, Exact, Table
+from slipstick.arithmetic.adder_data import adder_from_dict, build, kind_of
+from slipstick.arithmetic.exponential import ExpSegments
 from slipstick.arithmetic.log_arithmetic import LogArithmetic
 from slipstick.arithmetic.orders import Blocked, Order, Sequential, Tree
-from slipstick.arithmetic.published import piecewise_linear
 from slipstick.arithmetic.rounded import RoundedArithmetic
 from slipstick.errors import SpecificationError
 from slipstick.formats import LNS
 
 Arithmetic = LogArithmetic | RoundedArithmetic
-Built = TypeVar("Built")
 
 _FORMAT = re.compile(r"LNS\(\s*(-?\d+)\s*,\s*(-?\d+)\s*(?:,\s*([a-z]+)\s*)?\)")
 _ORDER = re.compile(r"(Sequential|Tree|Blocked)(?:\((\d*)\))?", re.IGNORECASE)
@@ -42,7 +40,10 @@ def parse_order(text: str) -> Order:
 
 
 def parse_arithmetic(text: str) -> Arithmetic:
-    """``"LNS(5,5) hamad2025"``, ``"LNS(5,5) exact Blocked(64) operand"`` or ``"LNS(5,5) rounded"``."""
+    """``"LNS(5,5) hamad2025"``, ``"LNS(5,5) exact Blocked(64) operand"`` or ``"LNS(5,5) rounded"``.
+
+    The word ``exp=designed`` chooses the exponential.
+    """
     words = re.sub(r"\s*([(,])\s*|\s+(?=\))", r"\1", text.strip()).split()
     if not words:
         raise SpecificationError("arithmetic '': write a format and an adder, e.g. 'LNS(5,5) hamad2025'")
@@ -55,6 +56,8 @@ def parse_arithmetic(text: str) -> Arithmetic:
             fields["accumulator"] = word
         elif _ORDER.fullmatch(word):
             fields["order"] = parse_order(word)
+        elif word.startswith("exp="):
+            fields["exp"] = word.removeprefix("exp=")
         elif "add" not in fields:
             fields["add"] = word
         else:
@@ -68,17 +71,17 @@ def arithmetic_from_dict(data: dict[str, Any]) -> Arithmetic:
     kind = data.pop("kind", "log")
     if kind not in ("log", "rounded"):
         raise SpecificationError(f"arithmetic kind={kind!r}: choose 'log' or 'rounded'")
-    known = {"format", "add", "order", "accumulator"} if kind == "log" else {"format"}
-    unknown = sorted(set(data) - known)
+    known = ("accumulator", "add", "format", "order", "exp") if kind == "log" else ("format",)
+    unknown = sorted(set(data) - set(known))
     if unknown:
-        raise SpecificationError(f"arithmetic: unknown key {unknown[0]!r}; known are {', '.join(sorted(known))}")
+        raise SpecificationError(f"arithmetic: unknown key {unknown[0]!r}; known are {', '.join(known)}")
     if "format" not in data:
         raise SpecificationError("arithmetic: the key 'format' is missing, e.g. format = \"LNS(5,5)\"")
     data["format"] = _format(data["format"])
     if kind == "rounded":
         return RoundedArithmetic(data["format"])
     if isinstance(data.get("add"), dict):
-        data["add"] = _adder(data["add"])
+        data["add"] = adder_from_dict(data["add"])
     if "order" in data:
         data["order"] = _order(data["order"])
     accumulator = data.get("accumulator")
@@ -86,39 +89,19 @@ def arithmetic_from_dict(data: dict[str, Any]) -> Arithmetic:
         data["accumulator"] = arithmetic_from_dict(accumulator)
     elif isinstance(accumulator, str) and accumulator not in ("guard", "operand"):
         data["accumulator"] = parse_arithmetic(accumulator)
+    if isinstance(data.get("exp"), dict):
+        data["exp"] = ExpSegments.from_dict(data["exp"])
     return LogArithmetic(**data)
 
 
 def _format(data: Any) -> LNS:
     if isinstance(data, str):
         return parse_format(data)
-    return _build("format", LNS, data)
+    return build("format", LNS, data)
 
 
 def _order(data: Any) -> Order:
     if isinstance(data, str):
         return parse_order(data)
     kinds: dict[str, type[Order]] = {"sequential": Sequential, "tree": Tree, "blocked": Blocked}
-    return _build("order", _kind("order", kinds, data), {k: v for k, v in data.items() if k != "kind"})
-
-
-def _adder(data: dict[str, Any]) -> Adder:
-    fields = {k: v for k, v in data.items() if k != "kind"}
-    if data.get("kind") == "piecewise-linear":
-        return _build("add", lambda **given: piecewise_linear(given), fields)
-    kinds: dict[str, type[Adder]] = {"exact": Exact, "table": Table, "bitshift": BitShift}
-    return _build("add", _kind("add", kinds, data), fields)
-
-
-def _kind(what: str, kinds: dict[str, type[Built]], data: Any) -> type[Built]:
-    kind = data.get("kind") if isinstance(data, dict) else data
-    if kind not in kinds:
-        raise SpecificationError(f"{what} kind={kind!r}: choose one of {', '.join(kinds)}")
-    return kinds[kind]
-
-
-def _build(what: str, make: Callable[..., Built], fields: Any) -> Built:
-    try:
-        return make(**fields)
-    except (KeyError, TypeError) as error:
-        raise SpecificationError(f"{what} = {fields!r}: {error}") from None
+    return build("order", kind_of("order", kinds, data), {k: v for k, v in data.items() if k != "kind"})

@@ -9,7 +9,10 @@ from slipstick.arithmetic.adders import Adder, BitShift, Exact, PiecewiseLinear,
 from slipstick.errors import SpecificationError
 from slipstick.formats import LNS
 
-NAMES = ("exact", "designed", "hamad2025", "hamad2025-agnostic", "sanyal2019-lut", "sanyal2019-bitshift")
+DESIGNED = ("designed", "designed-8", "designed-4")
+"""The project's designs: 16 segments, and fewer."""
+
+NAMES = ("exact", *DESIGNED, "hamad2025", "hamad2025-agnostic", "sanyal2019-lut", "sanyal2019-bitshift")
 
 
 def named_adder(name: str, format: LNS) -> Adder:
@@ -20,13 +23,15 @@ def named_adder(name: str, format: LNS) -> Adder:
         return Table(step=0.5, d_max=10.0)
     if name == "sanyal2019-bitshift":
         return BitShift()
-    if name in ("hamad2025", "hamad2025-agnostic", "designed"):
+    if name in NAMES:
         return _shipped(name, format)
-    raise SpecificationError(f"add={name!r}: no such adder; choose one of {', '.join(NAMES)}")
+    raise SpecificationError(
+        f"add={name!r}: no such adder; choose one of {', '.join(NAMES)}, or a design file, NAME.json"
+    )
 
 
 def _shipped(name: str, format: LNS) -> Adder:
-    tables = _load("designed.json" if name == "designed" else "hamad2025.json")
+    tables = _load("designed.json" if name in DESIGNED else "hamad2025.json")
     key = f"{name}-F{format.frac_bits}"
     if key not in tables:
         known = sorted(int(k.rsplit("-F", 1)[1]) for k in tables if k.rsplit("-F", 1)[0] == name)

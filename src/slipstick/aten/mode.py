@@ -4,6 +4,7 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from types import FrameType, TracebackType
 from typing import Any
 
@@ -14,16 +15,19 @@ from torch.utils._python_dispatch import TorchDispatchMode, _get_current_dispatc
 from torch.utils._pytree import tree_any, tree_map
 
 from slipstick.arithmetic import Arithmetic, LogArithmetic, RoundedArithmetic
+from slipstick.arithmetic.distances import Phase
 from slipstick.aten import elementary
 from slipstick.aten.audit import Audit
 from slipstick.aten.backward_guard import BackwardGuard
 from slipstick.aten.integers import makes_floats
+from slipstick.aten.recording import DistanceRecorder
 from slipstick.aten.registry import DEFINED, MOVES, SELECTIONS
 from slipstick.aten.rounded import run_rounded
 from slipstick.aten.signatures import Operand
 from slipstick.aten.update_phase import UpdatePhase
 from slipstick.errors import SpecificationError, UnsupportedOperation
 from slipstick.kernels.elementwise import Chain
+from slipstick.kernels.observation import observing
 from slipstick.kernels.spec import KernelSpec, check_narrowing, kernel_spec
 
 _SILENT_NAMESPACES = frozenset({"profiler"})
@@ -36,11 +40,18 @@ class use(TorchDispatchMode):  # noqa: N801 (a context manager reads as a verb)
     update: a wider LogArithmetic for ``optimizer.step()`` and the running statistics of normalisation; weights and
         optimiser state then live on its finer grid, and every operand elsewhere is narrowed from it.
     audit: count every operator by how it was executed, in ``.audit``.
+    record: measures the distances of log additions; see ``slipstick.aten.recording``. It changes no bits.
 
     Raises UnsupportedOperation for an operator without a definition, NonFiniteError for NaN.
     """
 
-    def __init__(self, arithmetic: Arithmetic, update: Arithmetic | None = None, audit: bool = False) -> None:
+    def __init__(
+        self,
+        arithmetic: Arithmetic,
+        update: Arithmetic | None = None,
+        audit: bool = False,
+        record: DistanceRecorder | None = None,
+    ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         if not isinstance(arithmetic, LogArithmetic | RoundedArithmetic):
             raise SpecificationError(f"use({arithmetic!r}): must be a LogArithmetic or a RoundedArithmetic")
@@ -55,6 +66,9 @@ class use(TorchDispatchMode):  # noqa: N801 (a context manager reads as a verb)
         self._phase = UpdatePhase()
         self.guard = BackwardGuard(self)
         self._specs = self._make_specs()
+        if record is not None and self._specs is None:
+            raise SpecificationError(f"use({arithmetic}, record=...): a rounded baseline has no log additions")
+        self._observer = None if record is None else record.observer(self._phase_of)
 
     def _make_specs(self) -> tuple[KernelSpec, KernelSpec] | None:
         if isinstance(self.arithmetic, RoundedArithmetic):
@@ -63,7 +77,7 @@ class use(TorchDispatchMode):  # noqa: N801 (a context manager reads as a verb)
             return None
         if self.update is None:
             spec = kernel_spec(self.arithmetic)
-            return spec, spec
+            return spec, replace(spec)  # two objects, so that a kernel's tables tell what they compute
         if not isinstance(self.update, LogArithmetic):
             raise SpecificationError(f"use(update={self.update!r}): must be a LogArithmetic")
         check_narrowing(self.arithmetic.format, self.update.format)
@@ -80,6 +94,12 @@ class use(TorchDispatchMode):  # noqa: N801 (a context manager reads as a verb)
         """The tables of the arithmetic that state is updated in."""
         assert self._specs is not None
         return self._specs[1]
+
+    def _phase_of(self, spec: KernelSpec) -> Phase:
+        """Where in training a kernel with the tables ``spec`` runs; whatever is neither of the others is forward."""
+        if spec is self.update_spec or self._phase.active:
+            return "update"
+        return "forward" if torch._C._current_graph_task_id() == -1 else "backward"
 
     @property
     def is_live(self) -> bool:
@@ -171,7 +191,10 @@ class use(TorchDispatchMode):  # noqa: N801 (a context manager reads as a verb)
                 return run_rounded(self, func, args, kwargs)
             if func in DEFINED:
                 self._record(name, "defined")
-                return DEFINED[func](self, *args, **kwargs)
+                if self._observer is None:
+                    return DEFINED[func](self, *args, **kwargs)
+                with observing(self._observer):
+                    return DEFINED[func](self, *args, **kwargs)
             if func in SELECTIONS:
                 self._record(name, "exact")
                 return func(*tree_map(self._snap_floats, args), **tree_map(self._snap_floats, kwargs))

@@ -8,6 +8,7 @@ import typer
 from rich.console import Console
 
 import slipstick
+from slipstick.cli.design import design
 
 if TYPE_CHECKING:
     from slipstick.report import RunRecord
@@ -22,6 +23,9 @@ app = typer.Typer(
 Set = Annotated[list[str], typer.Option("--set", metavar="KEY=VALUE", help="Override a key, e.g. optimizer.lr=0.05.")]
 Resume = Annotated[bool, typer.Option("--resume", help="Continue from the checkpoint; keep complete runs.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace runs that are there.")]
+RecordD = Annotated[
+    bool, typer.Option("--record-d", help="Measure the distances d that log additions see, into distances.json.")
+]
 Out = Annotated[Path | None, typer.Option("--out", metavar="DIR", help="Folder of all runs (default: runs).")]
 
 
@@ -47,14 +51,17 @@ def train(
     resume: Resume = False,
     overwrite: Overwrite = False,
     out: Out = None,
+    record_d: RecordD = False,
 ) -> None:
     """Train one network in one arithmetic."""
     from slipstick.report import read_run
     from slipstick.train import load_experiment, run_folder
     from slipstick.train import train as run
+    from slipstick.train.distance_log import RECORD_EVERY
 
     chosen = load_experiment(experiment, overrides, out)
-    result = run(chosen, resume=resume, overwrite=overwrite)
+    record_every = RECORD_EVERY if record_d else None
+    result = run(chosen, resume=resume, overwrite=overwrite, record_every=record_every)
     folder = run_folder(chosen)
     _print_runs([read_run(folder)])
     print(f"run folder: {folder}")
@@ -95,6 +102,9 @@ def report(
     runs = read_runs(folder)
     _print_runs(runs)
     print(f"report: {write_report(runs, folder / 'report.html')}")
+
+
+app.command()(design)
 
 
 @app.command()

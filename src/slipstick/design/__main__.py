@@ -1,39 +1,35 @@
-"""``python -m slipstick.design``: design the shipped adders again, from nothing but their objective."""
+"""``python -m slipstick.design``: design the shipped adders again, from nothing but their requests."""
 
 import argparse
-import json
 import sys
 import time
 from pathlib import Path
 from typing import Any
 
-from slipstick.design.shipped import FRAC_BITS, OUTPUT, design_records
+from slipstick.design.records import as_json
+from slipstick.design.shipped import OUTPUT, WIDTHS, design_records
 
 _SOURCE = (
     f"Optimal piece-wise linear adders; regenerate with `python -m slipstick.design --output {OUTPUT}`. Shape as in "
     "hamad2025.json: segment k is the first with bound[k] >= d. D+ = offset - shift(d, exponent), D- = offset + "
     "shift(d, exponent); shift left for exponent >= 0, floor shift right otherwise; 0 beyond the last bound. Errors "
-    "are in LSBs; unconstrained_errors: of the least-squares optimum without the other conditions of the objective."
+    "are in LSBs; unconstrained_errors: of the least-squares optimum with as many segments and bits of bounds."
 )
-
-
-def as_json(designs: dict[str, Any]) -> str:
-    """One design a line, in a stable order."""
-    entries = {"_source": _SOURCE, **designs}
-    lines = [f"{json.dumps(name)}: {json.dumps(value)}" for name, value in entries.items()]
-    return "{\n " + ",\n ".join(lines) + "\n}\n"
 
 
 def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m slipstick.design", description=__doc__)
-    parser.add_argument("--frac-bits", type=int, nargs="+", default=FRAC_BITS, choices=FRAC_BITS, metavar="F")
+    parser.add_argument("--frac-bits", type=int, nargs="+", default=WIDTHS, choices=WIDTHS, metavar="F")
     parser.add_argument("--output", type=Path, help="write the JSON here instead of to standard output")
     options = parser.parse_args(arguments)
-    designs: dict[str, Any] = {}
-    print(f"designing {len(options.frac_bits)} adders (F <= 6: seconds each; F = 8: minutes)", file=sys.stderr)
+    designs: dict[str, Any] = {"_source": _SOURCE}
+    print(f"designing {3 * len(options.frac_bits)} adders, each in seconds", file=sys.stderr)
     started = time.monotonic()
     for name, record in design_records(options.frac_bits):
-        errors = ", ".join(f"{sign} rms {e['rms']:.3f} bias {e['bias']:+.4f}" for sign, e in record["errors"].items())
+        errors = ", ".join(
+            f"D{sign} rms {e['rms']:.3f} bias {e['bias']:+.4f}"
+            for sign, e in (("+", record["evaluation"]["plus"]), ("-", record["evaluation"]["minus"]))
+        )
         print(f"{name}: {errors} LSB ({time.monotonic() - started:.1f} s)", file=sys.stderr)
         designs[name] = record
     if options.output is None:

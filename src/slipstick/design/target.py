@@ -2,12 +2,11 @@
 
 Everything counts LSBs of the log: the target is 2^F log2(1 +- 2^(-d/2^F)) over d = 0 .. 12 * 2^F for D+, 1 .. 12 * 2^F
 for D-, the domain of Hamad et al. 2025. Targets are fixed-point integers with ``FRACTION_BITS`` bits below the LSB, so
-that sums of squares are exact and a design does not depend on a machine's libm.
+that a design does not depend on a machine's libm.
 """
 
 from dataclasses import asdict, dataclass
 from functools import lru_cache
-from math import sqrt
 
 import mpmath
 import numpy as np
@@ -19,17 +18,17 @@ from slipstick.formats import LNS
 
 DOMAIN_OCTAVES = 12
 FRACTION_BITS = 20
+FRAC_BITS = range(1, 13)
 
-_MAX_FRAC_BITS = 8
 _DIGITS = 40
 
 
 @dataclass(frozen=True, eq=False)
 class Target:
-    """One of the two functions on its domain.
+    """A function of an integer distance on its domain.
 
-    sign: +1 for D+, -1 for D-. distance: d. nearest: the function rounded to an integer. remainder: the function minus
-    ``nearest``, in units of 2^-FRACTION_BITS.
+    sign: +1 for D+, which falls; -1 for D-, which rises. distance: d, consecutive integers. nearest: the function
+    rounded to an integer. remainder: the function minus ``nearest``, in units of 2^-FRACTION_BITS.
     """
 
     sign: int
@@ -37,6 +36,23 @@ class Target:
     distance: NDArray[np.int64]
     nearest: NDArray[np.int64]
     remainder: NDArray[np.int64]
+
+    @property
+    def first(self) -> int:
+        """The smallest distance: 0 for D+, 1 for D-."""
+        return int(self.distance[0])
+
+    @property
+    def real(self) -> NDArray[np.float64]:
+        """The function itself, in LSBs."""
+        exact: NDArray[np.float64] = self.nearest + self.remainder / float(1 << FRACTION_BITS)
+        return exact
+
+    def on_domain(self, table: NDArray[np.int32]) -> NDArray[np.int64]:
+        """A table that begins at distance 0, continued by zeros, at the distances of the domain."""
+        values = np.zeros(int(self.distance[-1]) + 1, dtype=np.int64)
+        values[: len(table)] = table[: len(values)]
+        return values[self.distance]
 
 
 @dataclass(frozen=True)
@@ -51,13 +67,15 @@ class TableErrors:
         return {name: round(value, 6) for name, value in asdict(self).items()}
 
 
-@lru_cache(maxsize=16)
+@lru_cache(maxsize=32)
 def gaussian_target(sign: int, frac_bits: int) -> Target:
-    """D+ (sign +1) or D- (sign -1) for ``frac_bits`` from 1 to 8, rounded from 40 digits."""
+    """D+ (sign +1) or D- (sign -1) for ``frac_bits`` from 1 to 12, rounded from 40 digits."""
     if sign not in (1, -1):
         raise SpecificationError(f"gaussian_target(sign={sign!r}): must be +1 or -1")
-    if not 1 <= frac_bits <= _MAX_FRAC_BITS:
-        raise SpecificationError(f"gaussian_target(frac_bits={frac_bits!r}): must be from 1 to {_MAX_FRAC_BITS}")
+    if frac_bits not in FRAC_BITS:
+        raise SpecificationError(
+            f"gaussian_target(frac_bits={frac_bits!r}): must be from {FRAC_BITS[0]} to {FRAC_BITS[-1]}"
+        )
     one = 1 << frac_bits
     distance = np.arange(0 if sign > 0 else 1, DOMAIN_OCTAVES * one + 1, dtype=np.int64)
     with mpmath.workdps(_DIGITS):
@@ -69,23 +87,28 @@ def gaussian_target(sign: int, frac_bits: int) -> Target:
             )
             for d in distance
         ]
-    fixed = np.array(scaled, dtype=np.int64)
-    nearest = (fixed + (1 << (FRACTION_BITS - 1))) >> FRACTION_BITS
-    return Target(sign, frac_bits, distance, nearest, fixed - (nearest << FRACTION_BITS))
+    return fixed_point_target(sign, frac_bits, distance, np.array(scaled, dtype=np.int64))
 
 
-def table_errors(table: NDArray[np.int32], target: Target) -> TableErrors:
-    """Errors of D+[0..n] or D-[0..n], continued by zeros, against ``target``."""
-    values = np.zeros(int(target.distance[-1]) + 1, dtype=np.int64)
-    values[: len(table)] = table[: len(values)]
-    fixed = (((values[target.distance] - target.nearest) << FRACTION_BITS) - target.remainder).tolist()
-    unit = 1 << FRACTION_BITS
-    mean_square = sum(error * error for error in fixed) / (len(fixed) * unit * unit)
-    return TableErrors(sqrt(mean_square), sum(fixed) / (len(fixed) * unit), max(map(abs, fixed)) / unit)
+def fixed_point_target(sign: int, frac_bits: int, distance: NDArray[np.int64], scaled: NDArray[np.int64]) -> Target:
+    """A target from its values in units of 2^-FRACTION_BITS LSB."""
+    nearest = (scaled + (1 << (FRACTION_BITS - 1))) >> FRACTION_BITS
+    return Target(sign, frac_bits, distance, nearest, scaled - (nearest << FRACTION_BITS))
+
+
+def table_errors(table: NDArray[np.int32], target: Target, weights: NDArray[np.float64] | None = None) -> TableErrors:
+    """Errors of D+[0..n] or D-[0..n], continued by zeros, against ``target``.
+
+    weights: of each distance of the domain, with mean 1; they count for the mean and the mean square. Default: all 1.
+    """
+    error = (target.on_domain(table) - target.nearest) - target.remainder / float(1 << FRACTION_BITS)
+    weighted = error if weights is None else weights * error
+    mean_square = float((weighted * error).mean())
+    return TableErrors(mean_square**0.5, float(weighted.mean()), float(np.abs(error).max()))
 
 
 def adder_errors(adder: Adder, frac_bits: int) -> tuple[TableErrors, TableErrors]:
-    """Errors of both tables of ``adder``, D+ then D-."""
+    """Errors of both tables of ``adder``, every distance counting the same, D+ then D-."""
     plus, minus = adder.tables(LNS(int_bits=5, frac_bits=frac_bits))
     return (
         table_errors(plus, gaussian_target(1, frac_bits)),

@@ -20,10 +20,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from slipstick.arithmetic.functions import function_table
+from slipstick.arithmetic.functions import table_in
 from slipstick.errors import NonFiniteError, SpecificationError, UnsupportedOperation
 from slipstick.formats import LNS
 from slipstick.kernels import native
+from slipstick.kernels.observation import ChainCall, current_observer
 from slipstick.kernels.spec import KernelSpec
 
 _OPS = (
@@ -171,6 +172,9 @@ class Chain:
         self.masks = tuple(r.is_mask for r in results)
         self._conditions = frozenset(operands[0] for op, _, operands, _ in recorder.steps if op == "select")
         self._program = _compile(recorder, results)
+        self._steps = tuple(recorder.steps)
+        self._inputs = (*range(arguments), *(-1 - i for i in range(len(recorder.constants))))
+        self._adds = any(op in ("add", "sub") for op, *_ in recorder.steps)
 
     def __call__(
         self,
@@ -190,11 +194,13 @@ class Chain:
             outputs = _allocate(arguments, tensors, shape, self.masks)
         else:
             outputs = [out] if isinstance(out, torch.Tensor) else list(out)
-        tables = [function_table(name, spec.format, parameter) for name, parameter in self.functions]
+        tables = [table_in(spec.arithmetic, name, parameter) for name, parameter in self.functions]
         if any(isinstance(x, float) and isnan(x) for x in inputs):
             raise_status(_NAN, operator, spec)
         kinds, data, strides = _describe(inputs, shape, spec.format)
         out_kinds, out_data, out_strides = _describe(outputs, shape, spec.format)
+        if self._adds and (observer := current_observer()) is not None:
+            observer.chain(ChainCall(spec, self._steps, self._inputs, shape, kinds, data, strides, tables))
         status = native.chain(
             spec.native, self._program, list(shape), kinds, data, strides, out_kinds, out_data, out_strides,
             [t.ctypes.data for t in tables], torch.get_num_threads(),

@@ -18,13 +18,11 @@ import torch
 
 from slipstick.errors import NonFiniteError, SpecificationError, UnsupportedOperation
 from slipstick.kernels import native
+from slipstick.kernels.observation import Contraction, Dims, current_observer
 from slipstick.kernels.spec import KernelSpec
 
 _KINDS = {torch.float32: 0, torch.float64: 1}
 _ONES = 2
-
-Dims = Sequence[tuple[int, ...]]
-"""Sizes with the strides of the arrays that the index moves through; the last dimension varies fastest."""
 
 
 @dataclass(frozen=True)
@@ -257,6 +255,8 @@ def _contract(
     )
     if not finite:
         raise NonFiniteError(f"{operator} in {spec.format}: NaN has no code; find the operation that produced it")
+    if (observer := current_observer()) is not None:
+        observer.contraction(Contraction(spec, a.description, b.description, batch, rows, columns, terms, start))
     return out if single is out else out.copy_(single)
 
 

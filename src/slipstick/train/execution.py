@@ -8,6 +8,7 @@ from torch import nn
 
 import slipstick as ss
 from slipstick.arithmetic import Arithmetic
+from slipstick.aten.recording import DistanceRecorder
 from slipstick.train.config import Experiment, resolve_arithmetic
 from slipstick.train.naming import tables_hash
 
@@ -24,11 +25,14 @@ class Execution:
         update = None if experiment.update is None else resolve_arithmetic(experiment.update)
         return cls(resolve_arithmetic(experiment.arithmetic), update)
 
-    def context(self, audit: bool = False) -> AbstractContextManager[Any]:
-        """Where the network, the loss and the optimiser run. With ``audit`` its value has an ``.audit``."""
+    def context(self, audit: bool = False, record: DistanceRecorder | None = None) -> AbstractContextManager[Any]:
+        """Where the network, the loss and the optimiser run. With ``audit`` its value has an ``.audit``.
+
+        record: measures distances, except in PyTorch's own float32.
+        """
         if self.compute is None:
             return nullcontext()
-        context: AbstractContextManager[Any] = ss.use(self.compute, update=self.update, audit=audit)
+        context: AbstractContextManager[Any] = ss.use(self.compute, update=self.update, audit=audit, record=record)
         return context
 
     def snap_(self, model: nn.Module) -> None:

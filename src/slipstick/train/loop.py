@@ -20,6 +20,7 @@ from slipstick.train.atomic_files import write_json
 from slipstick.train.checkpoints import Checkpoint, Position, load_checkpoint, save_checkpoint
 from slipstick.train.config import Experiment
 from slipstick.train.data import Data, load_data
+from slipstick.train.distance_log import DistanceLog
 from slipstick.train.execution import Execution
 from slipstick.train.interrupts import Interrupted, StopRequest
 from slipstick.train.metrics import MetricsLog, Row, Totals, read_metrics
@@ -41,19 +42,22 @@ def train(
     overwrite: bool = False,
     quiet: bool = False,
     stop: StopRequest | None = None,
+    record_every: int | None = None,
 ) -> Result:
     """Run ``experiment`` into its run folder; returns how it ended.
 
     data: as ``load_data`` gives it, to share between runs. resume: continue from the folder's checkpoint, if any.
+    record_every: measure the distances of log additions at every so-many-th step, into distances.json.
     Raises SpecificationError, UnsupportedOperation, or Interrupted after a signal and a checkpoint.
     """
     folder = run_folder(experiment)
+    distances = None if record_every is None else DistanceLog(experiment, record_every)
     data = load_data(experiment) if data is None else data
     threads = torch.get_num_threads()
     with torch.random.fork_rng(devices=[]):
         try:
             torch.set_num_threads(experiment.threads or threads)
-            run = Run(experiment, data)
+            run = Run(experiment, data, distances)
             state = prepare_folder(folder, experiment, resume, overwrite)
             if state == "complete" and (result := read_result(folder)):
                 return result
@@ -70,9 +74,10 @@ class DivergenceError(Exception):
 class Run:
     """One run in memory: network, optimiser, how far it is."""
 
-    def __init__(self, experiment: Experiment, data: Data) -> None:
+    def __init__(self, experiment: Experiment, data: Data, distances: DistanceLog | None = None) -> None:
         self.experiment = experiment
         self.data = data
+        self.distances = distances
         self.execution = Execution.of(experiment)
         torch.manual_seed(experiment.seed)
         self.model: nn.Module = build_model(experiment, data.channels, data.size, data.classes)
@@ -141,11 +146,12 @@ class Run:
 
     def _step(self, images: torch.Tensor, labels: torch.Tensor) -> None:
         first = self._global_step == 0
+        recorder = None if self.distances is None else self.distances.recorder(self._global_step)
         for group in self.optimizer.param_groups:
             group["lr"] = self._learning_rate(self._global_step)
         self.model.train()
         start = time.perf_counter()
-        with self.execution.context(audit=first) as run:
+        with self.execution.context(audit=first, record=recorder) as run:
             logits = self.model(images)
             loss = F.cross_entropy(logits, labels)
             self.optimizer.zero_grad()
@@ -154,6 +160,8 @@ class Run:
         seconds = time.perf_counter() - start
         if first and run is not None:
             write_json(self._folder / "audit.json", {"counts": run.audit.counts, "totals": run.audit.totals()})
+        if self.distances is not None:
+            self.distances.add(recorder)
         value = loss.item()
         if not math.isfinite(value):
             raise DivergenceError(f"the loss became {value} at step {self._global_step + 1}; try a lower optimizer.lr")
@@ -192,6 +200,7 @@ class Run:
     def _checkpoint(self) -> None:
         """Save; leave the loop if a signal asked for it and there is something left to do."""
         self.position.elapsed = self._elapsed
+        self._write_distances()
         checkpoint = Checkpoint(self.position, self._log.sync(), self.execution.describe())
         save_checkpoint(self._folder, checkpoint, self.model, self.optimizer)
         self._saved_at = time.perf_counter()
@@ -199,6 +208,10 @@ class Run:
         if signal_number is not None and self.position.epoch < self.experiment.epochs:
             done = f"step {self._global_step} of {self.experiment.epochs * self.data.steps_per_epoch}"
             raise Interrupted(f"{self._folder}: stopped after {done}", signal_number)
+
+    def _write_distances(self) -> None:
+        if self.distances is not None:
+            self.distances.write(self._folder)
 
     def _restore(self, folder: Path) -> int:
         checkpoint = load_checkpoint(folder, self.model, self.optimizer)
@@ -208,10 +221,13 @@ class Run:
                 "use the slipstick version in its environment.json, or --overwrite"
             )
         self.position = checkpoint.position
+        if self.distances is not None:
+            self.distances.restore(folder)
         return checkpoint.metrics_bytes
 
     def _finish(self, status: Any, message: str) -> Result:
         self._log.sync()
+        self._write_distances()
         epochs = [row for row in read_metrics(self._folder) if row.kind == "epoch"]
         accuracies = [row.test_accuracy for row in epochs if row.test_accuracy is not None]
         result = Result(

@@ -9,11 +9,13 @@ from slipstick.train.config import FP32, Experiment, resolve_arithmetic
 
 
 def tables_hash(arithmetic: Arithmetic | None) -> str | None:
-    """SHA-256 of the adders' tables: what a name such as "designed" meant when the run was made."""
+    """SHA-256 of the tables of the adders, and of exp if it has one: what "designed" meant when the run was made."""
     if not isinstance(arithmetic, LogArithmetic):
         return None
     digest = hashlib.sha256()
-    for table in (*arithmetic.tables, *arithmetic.accumulator_tables):
+    exponential = arithmetic.exponential
+    of_exp = () if exponential is None else (exponential.logs(arithmetic.format),)
+    for table in (*arithmetic.tables, *arithmetic.accumulator_tables, *of_exp):
         digest.update(len(table).to_bytes(8, "little"))
         digest.update(table.astype("<i4").tobytes())
     return digest.hexdigest()
@@ -43,6 +45,8 @@ def _arithmetic_names(experiment: Experiment) -> list[str]:
 def _name(arithmetic: Arithmetic | None) -> str:
     if arithmetic is None:
         return FP32
-    # an adder given as a table of numbers has no name of its own
-    nameless = isinstance(arithmetic, LogArithmetic) and not isinstance(arithmetic.add, str)
+    # an adder or exp given as a table of numbers has no name of its own
+    nameless = isinstance(arithmetic, LogArithmetic) and not (
+        isinstance(arithmetic.add, str) and isinstance(arithmetic.exp, str)
+    )
     return f"{arithmetic} {tables_hash(arithmetic)[:8]}" if nameless else str(arithmetic)  # type: ignore[index]

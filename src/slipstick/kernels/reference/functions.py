@@ -1,9 +1,10 @@
 """exp, log and other functions: "of the exact real value of the code, correctly rounded to the grid".
 
 Every distinct operand is evaluated with 60 digits. A value that still looks like a tie then is one, and goes to the
-even L.
+even L. exp may be "a stated table design" instead, evaluated number by number as the design states it.
 """
 
+import math
 from collections.abc import Callable
 from fractions import Fraction
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 import mpmath
 import numpy as np
 
+from slipstick.arithmetic import ExpSegments, LogArithmetic
 from slipstick.errors import NonFiniteError
 from slipstick.formats import LNS
 from slipstick.kernels.reference.logs import LogArray, encode, rounded
@@ -33,9 +35,31 @@ def apply(name: str, function: Callable[[Real], Real], a: LogArray) -> LogArray:
     return rounded(sign.astype(np.int64), log.astype(np.int64), zero.astype(bool), a.format)
 
 
-def exp(a: LogArray) -> LogArray:
-    """e^a."""
-    return apply("exp", mpmath.exp, a)
+def exp(a: LogArray, arithmetic: LogArithmetic | None = None) -> LogArray:
+    """e^a; by the segments of ``arithmetic`` if it has some, else correctly rounded."""
+    table = None if arithmetic is None else arithmetic.exponential
+    if table is None:
+        return apply("exp", mpmath.exp, a)
+    pairs = zip(a.sign.ravel().tolist(), a.log.ravel().tolist(), strict=True)
+    log = np.array([_log_of_exp(sign, log, a.format, table) for sign, log in pairs], np.int64).reshape(a.shape)
+    return rounded(np.zeros_like(log), log, np.zeros(a.shape, bool), a.format)
+
+
+def _log_of_exp(sign: int, log: int, format: LNS, table: ExpSegments) -> int:
+    """ "d = origin - L and the first segment k whose bound is >= d"; "exp(|x|) has the negated log"."""
+    if log == format.zero_log:
+        return 0
+    d = table.origin - log
+    if d < 0:
+        of_minus = -(1 << 40)
+    else:
+        of_minus = 0
+        columns = (table.segments.bound, table.segments.exponent, table.segments.offset)
+        for bound, exponent, offset in zip(*columns, strict=True):
+            if bound >= d:
+                of_minus = offset + math.floor(Fraction(d) * Fraction(2) ** exponent)
+                break
+    return of_minus if sign else -of_minus
 
 
 def log(a: LogArray) -> LogArray:

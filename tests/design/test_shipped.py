@@ -16,6 +16,9 @@ from slipstick.formats import LNS
 
 SHIPPED = json.loads(files("slipstick.arithmetic").joinpath("designed.json").read_text())
 
+MEASURED = ("drift", "noise")
+"""Figures of sums of random numbers, whose last digits depend on the machine's exp2 and log2."""
+
 widths = pytest.mark.parametrize("frac_bits", WIDTHS)
 sizes = pytest.mark.parametrize("segments", SEGMENTS)
 
@@ -32,6 +35,9 @@ def test_every_width_is_shipped():
 def test_narrow_designs_come_out_the_same_again(tmp_path):
     main(["--frac-bits", "3", "4", "--output", str(tmp_path / "designed.json")])
     again = json.loads((tmp_path / "designed.json").read_text())
+    for name, record in again.items():
+        if name != "_source":
+            record["evaluation"] |= {key: pytest.approx(record["evaluation"][key], rel=1e-3) for key in MEASURED}
     assert again == {name: value for name, value in SHIPPED.items() if name == "_source" or name[-2:] in ("F3", "F4")}
 
 
@@ -40,7 +46,8 @@ def test_narrow_designs_come_out_the_same_again(tmp_path):
 def test_what_the_file_says_of_a_design_is_true(frac_bits, segments):
     record = shipped(frac_bits, segments)
     adder = piecewise_linear(record)
-    assert record["evaluation"] == json.loads(json.dumps(evaluate(adder, frac_bits).to_dict()))
+    evaluation = json.loads(json.dumps(evaluate(adder, frac_bits).to_dict()))
+    assert record["evaluation"] == evaluation | {key: pytest.approx(evaluation[key], rel=1e-3) for key in MEASURED}
     assert record["request"] == json.loads(json.dumps(shipped_request(frac_bits, segments).to_dict()))
     assert record["command"].startswith(f"slipstick design --frac-bits {frac_bits}")
 

@@ -14,7 +14,8 @@ from slipstick import (
     SpecificationError,
     Tree,
 )
-from slipstick.kernels import products, reference
+from slipstick.kernels import convolutions, reference
+from slipstick.kernels.convolutions import Geometry
 from slipstick.kernels.reference import LogArray
 from slipstick.kernels.spec import kernel_spec
 
@@ -57,10 +58,10 @@ def test_convolution_equals_the_reference(case, arithmetic):
     x, w, _, options = convolution_operands(case, arithmetic.format, str(arithmetic))
     expected = reference.convolution(x, w, arithmetic, *options)
     for where in everywhere():
-        got = products.convolution(tensor(x), tensor(w), kernel_spec(arithmetic), *options)
+        got = convolutions.convolution(tensor(x), tensor(w), kernel_spec(arithmetic), Geometry(*options))
         assert_bits(got, expected, where)
-        got = products.convolution(
-            channels_last(tensor(x)), channels_last(tensor(w)), kernel_spec(arithmetic), *options
+        got = convolutions.convolution(
+            channels_last(tensor(x)), channels_last(tensor(w)), kernel_spec(arithmetic), Geometry(*options)
         )
         assert_bits(got, expected, where)
 
@@ -71,10 +72,12 @@ def test_convolution_input_gradient_equals_the_reference(case, arithmetic):
     x, w, g, options = convolution_operands(case, arithmetic.format, str(arithmetic))
     expected = reference.convolution_input_gradient(g, w, arithmetic, x.shape, *options)
     for where in everywhere():
-        spec = kernel_spec(arithmetic)
-        got = products.convolution_input_gradient(tensor(g), tensor(w), x.shape, spec, *options)
+        spec, geometry = kernel_spec(arithmetic), Geometry(*options)
+        got = convolutions.convolution_input_gradient(tensor(g), tensor(w), x.shape, spec, geometry)
         assert_bits(got, expected, where)
-        got = products.convolution_input_gradient(channels_last(tensor(g)), tensor(w), x.shape, spec, *options)
+        got = convolutions.convolution_input_gradient(
+            channels_last(tensor(g)), tensor(w), x.shape, spec, Geometry(*options)
+        )
         assert_bits(got, expected, where)
 
 
@@ -84,10 +87,12 @@ def test_convolution_weight_gradient_equals_the_reference(case, arithmetic):
     x, w, g, options = convolution_operands(case, arithmetic.format, str(arithmetic))
     expected = reference.convolution_weight_gradient(g, x, arithmetic, w.shape, *options)
     for where in everywhere():
-        spec = kernel_spec(arithmetic)
-        got = products.convolution_weight_gradient(tensor(g), tensor(x), w.shape, spec, *options)
+        spec, geometry = kernel_spec(arithmetic), Geometry(*options)
+        got = convolutions.convolution_weight_gradient(tensor(g), tensor(x), w.shape, spec, geometry)
         assert_bits(got, expected, where)
-        got = products.convolution_weight_gradient(tensor(g), channels_last(tensor(x)), w.shape, spec, *options)
+        got = convolutions.convolution_weight_gradient(
+            tensor(g), channels_last(tensor(x)), w.shape, spec, Geometry(*options)
+        )
         assert_bits(got, expected, where)
 
 
@@ -95,8 +100,8 @@ def test_one_number_stands_for_every_axis():
     arithmetic = DEFAULTS[0]
     x, w, _, _ = convolution_operands(CONVOLUTIONS[0], arithmetic.format)
     spec = kernel_spec(arithmetic)
-    long = products.convolution(tensor(x), tensor(w), spec, (2, 2), (1, 1), (1, 1))
-    assert torch.equal(products.convolution(tensor(x), tensor(w), spec, [2], [1], [1]), long)
+    long = convolutions.convolution(tensor(x), tensor(w), spec, Geometry((2, 2), (1, 1), (1, 1)))
+    assert torch.equal(convolutions.convolution(tensor(x), tensor(w), spec, Geometry([2], [1], [1])), long)
 
 
 @pytest.mark.parametrize(
@@ -112,7 +117,7 @@ def test_convolutions_that_do_not_fit_are_refused(x, w, groups, message):
     spec = kernel_spec(DEFAULTS[0])
     ones = [1] * (len(x) - 2)
     with pytest.raises(SpecificationError, match=message):
-        products.convolution(torch.ones(x), torch.ones(w), spec, ones, [0] * len(ones), ones, groups)
+        convolutions.convolution(torch.ones(x), torch.ones(w), spec, Geometry(ones, [0] * len(ones), ones, groups))
 
 
 def test_a_nan_in_a_convolution_raises():
@@ -123,8 +128,8 @@ def test_a_nan_in_a_convolution_raises():
         t[0, 1, 2, 2] = float("nan")
     for _ in everywhere():
         with pytest.raises(NonFiniteError, match="convolution in"):
-            products.convolution(x, torch.ones_like(w), spec, *options)
+            convolutions.convolution(x, torch.ones_like(w), spec, Geometry(*options))
         with pytest.raises(NonFiniteError, match="convolution_backward in"):
-            products.convolution_input_gradient(g, torch.ones_like(w), x.shape, spec, *options)
+            convolutions.convolution_input_gradient(g, torch.ones_like(w), x.shape, spec, Geometry(*options))
         with pytest.raises(NonFiniteError, match="convolution_backward in"):
-            products.convolution_weight_gradient(torch.ones_like(g), x, w.shape, spec, *options)
+            convolutions.convolution_weight_gradient(torch.ones_like(g), x, w.shape, spec, Geometry(*options))

@@ -9,7 +9,8 @@ from arithmetics import DEFAULTS, KERNEL_ARITHMETICS, each_default
 from operands import operand, seed, tensor
 
 from slipstick import LNS, LogArithmetic, NonFiniteError
-from slipstick.kernels import products, reference, replay
+from slipstick.kernels import convolutions, products, reference, replay
+from slipstick.kernels.convolutions import Geometry
 from slipstick.kernels.elementwise import chain
 from slipstick.kernels.observation import ChainCall, Contraction, current_observer, observing
 from slipstick.kernels.reference import LogArray
@@ -79,12 +80,12 @@ def test_a_convolution_and_its_gradients_are_replayed(arithmetic, geometry):
     x, w = torch.randn(shape, generator=torch.Generator().manual_seed(1)), numbers(arithmetic, kernel, "w")
     observer = Replayer()
     with observing(observer):
-        y = products.convolution(x, w, spec, *rest)
+        y = convolutions.convolution(x, w, spec, Geometry(*rest))
         assert_replayed(observer, y)
         gy, observer.additions = numbers(arithmetic, tuple(y.shape), "gy").double(), 0
-        assert_replayed(observer, products.convolution_input_gradient(gy, w, shape, spec, *rest))
+        assert_replayed(observer, convolutions.convolution_input_gradient(gy, w, shape, spec, Geometry(*rest)))
         observer.additions = 0
-        assert_replayed(observer, products.convolution_weight_gradient(gy, x, kernel, spec, *rest))
+        assert_replayed(observer, convolutions.convolution_weight_gradient(gy, x, kernel, spec, Geometry(*rest)))
 
 
 @each_default

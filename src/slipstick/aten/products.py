@@ -1,7 +1,7 @@
 """Matrix products and convolutions. Bias and beta*C are added in the operand arithmetic after the sum is rounded."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -9,21 +9,14 @@ from torch import Tensor
 from slipstick.aten import elementary
 from slipstick.aten.registry import defined
 from slipstick.aten.signatures import Gradients
-from slipstick.kernels import products
+from slipstick.kernels import convolutions, products
+from slipstick.kernels.convolutions import Geometry
 from slipstick.kernels.elementwise import Value, chain
 
 if TYPE_CHECKING:
     from slipstick.aten.mode import use
 
 aten = torch.ops.aten
-
-
-class _Geometry(NamedTuple):
-    """One number per spatial axis."""
-
-    stride: list[int]
-    padding: list[int]
-    dilation: list[int]
 
 
 @chain
@@ -95,12 +88,12 @@ def convolution(
 ) -> Tensor:
     """Terms: input channel, kernel row, kernel column; a transposed convolution is an input gradient."""
     batched = x if x.dim() == w.dim() else x.unsqueeze(0)
-    geometry = _geometry(w, stride, padding, dilation)
+    geometry = Geometry(stride, padding, dilation, groups)
     if transposed:
-        shape = _transposed_shape(batched, w, geometry, output_padding, groups)
-        y = products.convolution_input_gradient(batched, w, shape, run.spec, *geometry, groups, operator=run.operator)
+        shape = _transposed_shape(batched, w, geometry, output_padding)
+        y = convolutions.convolution_input_gradient(batched, w, shape, run.spec, geometry, operator=run.operator)
     else:
-        y = products.convolution(batched, w, run.spec, *geometry, groups, operator=run.operator)
+        y = convolutions.convolution(batched, w, run.spec, geometry, operator=run.operator)
     if bias is not None:
         y = run.chain(elementary.add, y, bias.reshape(-1, *[1] * (w.dim() - 2)), out=y)
     return y if x.dim() == w.dim() else y.squeeze(0)
@@ -122,38 +115,30 @@ def convolution_backward(
     output_mask: list[bool],
 ) -> Gradients:
     """Input gradient: (output channel, kernel row, kernel column); weight gradient: (sample, row, column)."""
-    geometry = _geometry(w, stride, padding, dilation)
+    geometry = Geometry(stride, padding, dilation, groups)
     gx: Tensor | None = None
     gw: Tensor | None = None
     gb: Tensor | None = None
     if output_mask[0] and transposed:
-        gx = products.convolution(gy, w, run.spec, *geometry, groups, operator=run.operator)
+        gx = convolutions.convolution(gy, w, run.spec, geometry, operator=run.operator)
     elif output_mask[0]:
-        gx = products.convolution_input_gradient(gy, w, x.shape, run.spec, *geometry, groups, operator=run.operator)
+        gx = convolutions.convolution_input_gradient(gy, w, x.shape, run.spec, geometry, operator=run.operator)
     if output_mask[1]:
         small, large = (x, gy) if transposed else (gy, x)
-        gw = products.convolution_weight_gradient(
-            small, large, w.shape, run.spec, *geometry, groups, operator=run.operator
-        )
+        gw = convolutions.convolution_weight_gradient(small, large, w.shape, run.spec, geometry, operator=run.operator)
     if output_mask[2]:
         gb = products.sum_over(gy, [0, *range(2, gy.dim())], False, run.spec, run.operator)
     return gx, gw, gb
 
 
-def _geometry(w: Tensor, stride: Sequence[int], padding: Sequence[int], dilation: Sequence[int]) -> _Geometry:
-    n = w.dim() - 2
-    return _Geometry(*(list(g) * n if len(g) == 1 else list(g) for g in (stride, padding, dilation)))
-
-
-def _transposed_shape(
-    x: Tensor, w: Tensor, geometry: _Geometry, output_padding: Sequence[int], groups: int
-) -> list[int]:
-    extra = list(output_padding) * (w.dim() - 2) if len(output_padding) == 1 else output_padding
+def _transposed_shape(x: Tensor, w: Tensor, geometry: Geometry, output_padding: Sequence[int]) -> list[int]:
+    rank = w.dim() - 2
+    extra = list(output_padding) * rank if len(output_padding) == 1 else output_padding
     spatial = [
         (size - 1) * s - 2 * p + d * (k - 1) + 1 + e
-        for size, s, p, d, k, e in zip(x.shape[2:], *geometry, w.shape[2:], extra, strict=True)
+        for size, s, p, d, k, e in zip(x.shape[2:], *geometry.per_axis(rank), w.shape[2:], extra, strict=True)
     ]
-    return [x.shape[0], w.shape[1] * groups, *spatial]
+    return [x.shape[0], w.shape[1] * geometry.groups, *spatial]
 
 
 @defined(aten.linear.default)

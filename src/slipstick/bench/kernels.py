@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from slipstick.arithmetic import LogArithmetic, parse_arithmetic
 from slipstick.bench.timing import Comparison, compare, threads
 from slipstick.kernels import native, products
+from slipstick.kernels.convolutions import Geometry, convolution
 from slipstick.kernels.elementwise import chain
 from slipstick.kernels.spec import KernelSpec, instruction_set, kernel_spec
 
@@ -72,7 +73,7 @@ def _convolutions(spec: KernelSpec, text: str, count: int, batch: int) -> Iterat
         x, w = torch.randn(batch, c_in, side, side), torch.randn(c_out, c_in, 3, 3)
         macs = batch * c_in * c_out * side * side * 9
         timed = compare(
-            lambda x=x, w=w: products.convolution(x, w, spec, [1, 1], [1, 1], [1, 1], 1),  # type: ignore[misc]
+            lambda x=x, w=w: convolution(x, w, spec, Geometry([1], [1], [1])),  # type: ignore[misc]
             lambda x=x, w=w: F.conv2d(x, w, None, 1, 1),  # type: ignore[misc]
         )
         yield _row(f"conv {c_in}-{c_out} {side}x{side}", text, spec, count, macs, timed, "torch conv2d fp32")

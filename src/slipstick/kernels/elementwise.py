@@ -21,9 +21,10 @@ import numpy as np
 import torch
 
 from slipstick.arithmetic.functions import table_in
-from slipstick.errors import NonFiniteError, SpecificationError, UnsupportedOperation
+from slipstick.errors import NonFiniteError, SpecificationError
 from slipstick.formats import LNS
 from slipstick.kernels import native
+from slipstick.kernels.carriers import check_carrier, check_device
 from slipstick.kernels.observation import ChainCall, current_observer
 from slipstick.kernels.spec import KernelSpec
 
@@ -264,14 +265,12 @@ def _compile(recorder: _Recorder, results: tuple[Value, ...]) -> native.Program:
 def _as_input(argument: torch.Tensor | Number, operator: str, is_condition: bool) -> torch.Tensor | float:
     if not isinstance(argument, torch.Tensor):
         return float(argument)
-    if argument.device.type != "cpu":
-        raise UnsupportedOperation(f"{operator}: no kernel for {argument.device.type} tensors; move them to the CPU")
+    check_device(argument, operator)
     if is_condition:
         return argument.to(torch.bool)
-    if argument.dtype in (torch.float32, torch.float64):
-        return argument
     if argument.dtype.is_floating_point or argument.dtype.is_complex:
-        raise UnsupportedOperation(f"{operator}: {argument.dtype} carries no codes; use float32 or float64")
+        check_carrier(argument, operator)
+        return argument
     return argument.to(torch.float64)
 
 

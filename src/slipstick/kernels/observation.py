@@ -21,7 +21,7 @@ Dims = Sequence[tuple[int, ...]]
 
 @dataclass(frozen=True)
 class Contraction:
-    """A sum of products that was computed; see ``kernels.products`` for what the numbers mean.
+    """A sum of products that was computed; see ``kernels.contraction`` for what the numbers mean.
 
     a, b: where the operands lie and where their codes go. batch: (size, stride in a, stride in b, stride in the
     result); rows: the same without b; columns: without a; terms: without the result. start: added to addresses in b.

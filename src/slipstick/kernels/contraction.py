@@ -1,0 +1,123 @@
+"""One contraction for all sums of products: C[row, column] = sum over k of A[row, k] * B[k, column].
+
+Matrix products, convolutions and reductions differ only in how indices become addresses; their modules write those
+down. The native kernels encode the operands, sum in the arithmetic's order and decode.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import prod
+
+import torch
+
+from slipstick.errors import NonFiniteError
+from slipstick.kernels import native
+from slipstick.kernels.carriers import check_carrier
+from slipstick.kernels.observation import Contraction, Dims, current_observer
+from slipstick.kernels.spec import KernelSpec
+
+_KINDS = {torch.float32: 0, torch.float64: 1}
+_ONES = 2
+
+
+@dataclass(frozen=True)
+class Codes:
+    """A tensor, and where its codes go: strides of each logical dimension in the buffer of codes."""
+
+    tensor: torch.Tensor | None
+    description: list[int]
+    strides: tuple[int, ...]
+    dtype: torch.dtype = torch.float32
+
+
+def ones() -> Codes:
+    """An operand that is 1 everywhere."""
+    return Codes(None, [_ONES, 0, 0, 1], ())
+
+
+def contract(
+    spec: KernelSpec,
+    operator: str,
+    a: Codes,
+    b: Codes,
+    out: torch.Tensor,
+    *,
+    batch: Dims,
+    rows: Dims,
+    columns: Dims,
+    terms: Dims,
+    start: int = 0,
+) -> torch.Tensor:
+    """``start`` is added to every address in the codes of ``b``."""
+    if out.numel() == 0:
+        return out
+    if any(dim[0] == 0 for dim in terms):
+        return out.zero_()
+    single = out if out.dtype == torch.float32 else torch.empty(out.shape)
+    finite = native.contract(
+        spec.native,
+        a.description,
+        b.description,
+        single.data_ptr(),
+        _flat(batch),
+        _flat(rows),
+        _flat(columns),
+        _flat(terms),
+        start,
+        torch.get_num_threads(),
+    )
+    if not finite:
+        raise NonFiniteError(f"{operator} in {spec.format}: NaN has no code; find the operation that produced it")
+    if (observer := current_observer()) is not None:
+        observer.contraction(Contraction(spec, a.description, b.description, batch, rows, columns, terms, start))
+    return out if single is out else out.copy_(single)
+
+
+def dense(x: torch.Tensor, operator: str) -> Codes:
+    """Codes in the tensor's own memory order, without gaps; broadcast dimensions stay broadcast."""
+    order = sorted((d for d in range(x.dim()) if x.stride(d) != 0), key=lambda d: -x.stride()[d])
+    strides = [0] * x.dim()
+    total = 1
+    for d in reversed(order):
+        strides[d] = total
+        total *= x.shape[d]
+    dims = [(x.shape[d], x.stride(d), strides[d]) for d in order]
+    return _codes(x, operator, 0, total, dims, tuple(strides))
+
+
+def placed(
+    x: torch.Tensor, operator: str, *, offset: tuple[int, ...], step: tuple[int, ...], extent: tuple[int, ...]
+) -> Codes:
+    """Codes of x [N, C, *spatial] on a larger grid of zeros: spatial index i lies at offset + i * step of extent."""
+    grid = contiguous(extent)
+    pixels = prod(extent)
+    strides = (x.shape[1] * pixels, pixels, *grid)
+    base = sum(o * g for o, g in zip(offset, grid, strict=True))
+    to = (*strides[:2], *scaled(grid, step))
+    dims = [(x.shape[d], x.stride(d), to[d]) for d in range(x.dim())]
+    return _codes(x, operator, base, x.shape[0] * strides[0], dims, strides)
+
+
+def _codes(x: torch.Tensor, operator: str, base: int, total: int, dims: Dims, strides: tuple[int, ...]) -> Codes:
+    check_carrier(x, operator)
+    return Codes(x, [_KINDS[x.dtype], x.data_ptr(), base, total, *_flat(dims)], strides, x.dtype)
+
+
+def new_result(shape: tuple[int, ...], a: Codes, b: Codes) -> torch.Tensor:
+    return torch.empty(shape, dtype=torch.promote_types(a.dtype, b.dtype))
+
+
+def contiguous(size: Sequence[int]) -> tuple[int, ...]:
+    return tuple(prod(size[i + 1 :]) for i in range(len(size)))
+
+
+def scaled(strides: Sequence[int], factors: Sequence[int]) -> tuple[int, ...]:
+    return tuple(s * f for s, f in zip(strides, factors, strict=True))
+
+
+def grid_dims(size: Sequence[int], *strides: Sequence[int]) -> Dims:
+    return list(zip(size, *strides, strict=True))
+
+
+def _flat(dims: Dims) -> list[int]:
+    return [number for dim in dims for number in dim]

@@ -37,6 +37,9 @@ def experiment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
         ("train trial.toml --set arithmetic=LNS(5,5)fast", "slipstick: --set: arithmetic = 'LNS(5,5)fast': "),
         ("train trial.toml --set model={name='vgg11'}", "slipstick: model vgg11: images of 8x8; it needs 32x32"),
         ("train trial.toml --out trial.toml", "slipstick: trial.toml/trial/fp32: cannot be written: "),
+        ("design-exp --frac-bits 15", "slipstick: exponential_target(frac_bits=15): must be"),
+        ("design-exp --frac-bits 3 --segments 999", "slipstick: designed_exponential(segments=999): must be"),
+        ("design-exp --frac-bits 3 --out no/exp.json", "slipstick: no/exp.json: its folder does not exist"),
         ("compare --arithmetic LNS(99,5)", "slipstick: --arithmetic: arithmetic = 'LNS(99,5)'"),
         ("compare --set subset.train=9999", "slipstick: subset.train = 9999: the data has 1352 images"),
         ("report none", "slipstick: none: no such folder of runs"),
@@ -83,6 +86,15 @@ def test_compare_prints_a_table_and_writes_the_report(experiment: str, capsys: p
     assert "LNS(5,5) hamad2025" in out
     assert f"report: {Path('runs/trial/report.html').resolve()}" in out.splitlines()
     assert main(["report", "runs/trial"]) == 0
+
+
+def test_design_exp_writes_a_table_that_an_arithmetic_takes(
+    experiment: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["design-exp", "--frac-bits", "3", "--segments", "6", "--out", "exp.json"]) == 0
+    printed = capsys.readouterr().out
+    assert "correctly rounded" in printed and 'exp=exp.json"' in printed
+    assert main(["train", experiment, "--set", "epochs=1", "--set", "arithmetic=LNS(5,3) exact exp=exp.json"]) == 0
 
 
 def test_doctor_names_versions_and_adders(capsys: pytest.CaptureFixture[str]) -> None:

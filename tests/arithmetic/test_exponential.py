@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from grid import every_code
 from slipstick import LNS, LogArithmetic, Segments, SpecificationError
 from slipstick.arithmetic import ExpSegments, arithmetic_from_dict, parse_arithmetic
-from slipstick.arithmetic.exponential import OUT_OF_RANGE
+from slipstick.arithmetic.exponential import OUT_OF_RANGE, load_exponential, named_exponential
 from slipstick.arithmetic.functions import function_names, function_table, table_in
 from slipstick.kernels import reference
 from slipstick.train.naming import tables_hash
@@ -207,3 +207,30 @@ def test_any_table_that_is_accepted_equals_the_reference(origin, pieces):
     a = reference.from_codes(every_code(arithmetic.format), arithmetic.format)
     entries = table_in(arithmetic, "exp")[2 * a.log + a.sign + 2 * (arithmetic.format.max_log + 1)].astype(np.int64)
     np.testing.assert_array_equal(entries >> 1, reference.exp(a, arithmetic).log)
+
+
+def test_a_file_gives_the_table_it_holds(tmp_path):
+    table = named_exponential("designed", LNS(5, 4))
+    path = tmp_path / "exp.json"
+    path.write_text(json.dumps({"exp": table.to_dict(), "command": "any"}))
+    assert load_exponential(path) == table
+    assert LogArithmetic(LNS(5, 4), exp=str(path)).exponential == table
+    assert parse_arithmetic(f"LNS(5,4) exact exp={path}").exponential == table
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (None, "no such file"),
+        ("[", "is no design of an exponential"),
+        ('{"adder": {}}', "the key 'exp' is missing"),
+        ('{"exp": {"frac_bits": 4, "origin": 9}}', "the key 'bound' is missing"),
+    ],
+)
+def test_files_that_hold_no_table_are_refused_by_name(tmp_path, text, message):
+    path = tmp_path / "exp.json"
+    if text is not None:
+        path.write_text(text)
+    with pytest.raises(SpecificationError, match=message) as error:
+        load_exponential(path)
+    assert str(path) in str(error.value)

@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib.resources import files
+from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
@@ -119,12 +120,30 @@ class ExpSegments:
         return cls(data["frac_bits"], data["origin"], Segments(*(tuple(data[key]) for key in known[3:])))
 
 
+def load_exponential(path: Path | str) -> ExpSegments:
+    """The table of a file that ``slipstick design-exp`` wrote. Raises SpecificationError naming the file."""
+    try:
+        data = json.loads(Path(path).read_text())
+    except FileNotFoundError:
+        raise SpecificationError(f"{path}: no such file; make one with: slipstick design-exp --out {path}") from None
+    except (OSError, ValueError) as error:
+        raise SpecificationError(f"{path}: is no design of an exponential ({error})") from None
+    if not isinstance(data, dict) or not isinstance(data.get("exp"), dict):
+        raise SpecificationError(f"{path}: is no design of an exponential: the key 'exp' is missing")
+    try:
+        return ExpSegments.from_dict(data["exp"])
+    except SpecificationError as error:
+        raise SpecificationError(f"{path}: {error}") from None
+
+
 def named_exponential(name: str, format: LNS) -> ExpSegments | None:
     """The table that ``name`` means for ``format``; None for "exact". Raises SpecificationError where it has none."""
     if name == "exact":
         return None
     if name != "designed":
-        raise SpecificationError(f"exp={name!r}: no such exponential; choose one of {', '.join(NAMES)}")
+        raise SpecificationError(
+            f"exp={name!r}: no such exponential; choose one of {', '.join(NAMES)}, or a file, NAME.json"
+        )
     shipped = _shipped()
     if format.frac_bits not in shipped:
         raise SpecificationError(

@@ -5,7 +5,7 @@ from typing import Any, ClassVar, Literal, Union
 
 from slipstick.arithmetic.adders import Adder, Tables
 from slipstick.arithmetic.design_file import DESIGN_SUFFIX, load_adder
-from slipstick.arithmetic.exponential import ExpSegments, named_exponential
+from slipstick.arithmetic.exponential import ExpSegments, load_exponential, named_exponential
 from slipstick.arithmetic.orders import Order, Tree
 from slipstick.arithmetic.published import named_adder
 from slipstick.errors import SpecificationError
@@ -28,7 +28,7 @@ class LogArithmetic:
         "operand": the operand format, saturating at every step (Hamad et al. 2025); or another LogArithmetic, of which
         format and adder count.
     exp: of the function exp, in softmax and elsewhere: "exact" (correctly rounded), "designed" (the shipped piece-wise
-        linear table of the format's frac_bits) or a table. All other functions are correctly rounded.
+        linear table of the format's frac_bits), a table, or the path of a file with one. All other functions are correctly rounded.
     """
 
     format: LNS
@@ -66,6 +66,8 @@ class LogArithmetic:
             )
 
     def _check_exp(self) -> None:
+        if isinstance(self.exp, str) and self.exp.endswith(DESIGN_SUFFIX):
+            object.__setattr__(self, "exp", load_exponential(self.exp))
         if isinstance(self.exp, str):
             named_exponential(self.exp, self.format)
         elif isinstance(self.exp, ExpSegments):

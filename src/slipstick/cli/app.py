@@ -9,6 +9,7 @@ from rich.console import Console
 
 import slipstick
 from slipstick.cli.design import design
+from slipstick.cli.design_exponential import design_exp
 
 if TYPE_CHECKING:
     from slipstick.report import RunRecord
@@ -105,6 +106,7 @@ def report(
 
 
 app.command()(design)
+app.command()(design_exp)
 
 
 @app.command()

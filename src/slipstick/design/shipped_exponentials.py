@@ -16,7 +16,6 @@ larger exp, by 2 % where exp is above 1/5 and by 19 % at most (``inversions``).
 """
 
 import argparse
-import json
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -28,6 +27,7 @@ from slipstick.design.exponential import (
     exponential_errors,
     rounding_errors,
 )
+from slipstick.design.records import as_json
 
 FRAC_BITS = (3, 4, 5, 6, 7, 8)
 SEGMENTS = 32
@@ -54,13 +54,6 @@ def design_exponential_records(widths: Iterable[int] = FRAC_BITS) -> Iterator[tu
         yield f"exp-F{frac_bits}", _record(frac_bits)
 
 
-def exponentials_json(records: dict[str, Any]) -> str:
-    """The shipped file: one table a line, in a stable order."""
-    entries = {"_source": _SOURCE, **records}
-    lines = [f"{json.dumps(name)}: {json.dumps(value)}" for name, value in entries.items()]
-    return "{\n " + ",\n ".join(lines) + "\n}\n"
-
-
 def _record(frac_bits: int) -> dict[str, Any]:
     table = designed_exponential(frac_bits, SEGMENTS)
     fewer = designed_exponential(frac_bits, _ALTERNATIVE)
@@ -79,12 +72,12 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--frac-bits", type=int, nargs="+", default=FRAC_BITS, choices=FRAC_BITS, metavar="F")
     parser.add_argument("--output", type=Path, required=True, help="the JSON file to write")
     options = parser.parse_args(arguments)
-    records = {}
+    records: dict[str, Any] = {"_source": _SOURCE}
     for name, record in design_exponential_records(options.frac_bits):
         errors = record["errors"]
         print(f"{name}: softmax rms {errors['softmax_rms']:.3f}, rms {errors['rms']:.3f} LSB", flush=True)
         records[name] = record
-    options.output.write_text(exponentials_json(records))
+    options.output.write_text(as_json(records))
 
 
 if __name__ == "__main__":

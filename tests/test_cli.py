@@ -93,7 +93,8 @@ def test_design_exp_writes_a_table_that_an_arithmetic_takes(
 ) -> None:
     assert main(["design-exp", "--frac-bits", "3", "--segments", "6", "--out", "exp.json"]) == 0
     printed = capsys.readouterr().out
-    assert "correctly rounded" in printed and 'exp=exp.json"' in printed
+    assert "correctly rounded" in printed
+    assert 'exp=exp.json"' in printed
     assert main(["train", experiment, "--set", "epochs=1", "--set", "arithmetic=LNS(5,3) exact exp=exp.json"]) == 0
 
 

@@ -157,7 +157,7 @@ def test_an_impossible_table_is_refused_in_one_line(fields, message):
 @pytest.mark.parametrize(
     ("exp", "message"),
     [
-        ("exakt", r"^exp='exakt': no such exponential; choose one of exact, designed$"),
+        ("exakt", r"^exp='exakt': no such exponential; choose one of exact, designed, or a file"),
         (5, r"^LogArithmetic\(exp=5\): use 'exact', 'designed' or an ExpSegments$"),
         (None, r"^LogArithmetic\(exp=None\)"),
         (BY_HAND, r"^exp\(4 segments, F=3\): designed for frac_bits=3, used with LNS\(5,5\); choose LNS\(5,3\)"),

@@ -28,7 +28,8 @@ class LogArithmetic:
         "operand": the operand format, saturating at every step (Hamad et al. 2025); or another LogArithmetic, of which
         format and adder count.
     exp: of the function exp, in softmax and elsewhere: "exact" (correctly rounded), "designed" (the shipped piece-wise
-        linear table of the format's frac_bits), a table, or the path of a file with one. All other functions are correctly rounded.
+        linear table of the format's frac_bits), a table, or the path of a file with one. All other functions are
+        correctly rounded.
     """
 
     format: LNS

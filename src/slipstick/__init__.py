@@ -5,6 +5,9 @@ from slipstick.arithmetic import (
     BitShift,
     Blocked,
     Exact,
+    ExpSegments,
+    IndexedTable,
+    IndexForm,
     LogArithmetic,
     PiecewiseLinear,
     RoundedArithmetic,
@@ -12,8 +15,9 @@ from slipstick.arithmetic import (
     Sequential,
     Table,
     Tree,
+    load_adder,
 )
-from slipstick.aten import Audit, codes, exact, snap_, update_phase, use
+from slipstick.aten import Audit, DistanceRecorder, codes, exact, snap_, update_phase, use
 from slipstick.errors import NonFiniteError, SlipstickError, SpecificationError, UnsupportedOperation
 from slipstick.formats import LNS
 
@@ -25,7 +29,11 @@ __all__ = [
     "Audit",
     "BitShift",
     "Blocked",
+    "DistanceRecorder",
     "Exact",
+    "ExpSegments",
+    "IndexForm",
+    "IndexedTable",
     "LogArithmetic",
     "NonFiniteError",
     "PiecewiseLinear",
@@ -40,6 +48,7 @@ __all__ = [
     "__version__",
     "codes",
     "exact",
+    "load_adder",
     "snap_",
     "update_phase",
     "use",

@@ -3,6 +3,7 @@
 experiment.toml   the resolved experiment          metrics.csv       rows per interval and per epoch
 environment.json  versions and machine             tensorboard/      the same for TensorBoard
 audit.json        operators of the first step      checkpoint*       the last checkpoint
+distances.json    what --record-d measured
 result.json       written at the end: its presence means that the run is complete
 """
 

@@ -27,7 +27,7 @@ def adder_from_dict(data: dict[str, Any]) -> Adder:
 def kind_of(what: str, kinds: dict[str, Built], data: Any) -> Built:
     """What ``data["kind"]`` chooses among ``kinds``."""
     kind = data.get("kind") if isinstance(data, dict) else data
-    if kind not in kinds:
+    if not isinstance(kind, str) or kind not in kinds:
         raise SpecificationError(f"{what} kind={kind!r}: choose one of {', '.join(kinds)}")
     return kinds[kind]
 

@@ -180,9 +180,9 @@ class RecordedDistances:
         return cls(format, steps, parts)
 
 
-def read_distances(path: Path) -> RecordedDistances:
+def read_distances(path: Path | str) -> RecordedDistances:
     """From a distances.json or the run folder it lies in. Raises SpecificationError where there is none to read."""
-    file = path / FILE_NAME if path.is_dir() else path
+    file = Path(path) / FILE_NAME if Path(path).is_dir() else Path(path)
     try:
         return RecordedDistances.from_dict(json.loads(file.read_text(encoding="utf-8")))
     except FileNotFoundError:
@@ -192,7 +192,7 @@ def read_distances(path: Path) -> RecordedDistances:
 
 
 def load_distances(
-    path: Path,
+    path: Path | str,
     phases: Sequence[Phase] = ("forward", "backward"),
     kinds: Sequence[Kind] = ("sums", "elements"),
 ) -> DistanceHistogram:

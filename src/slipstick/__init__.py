@@ -19,11 +19,14 @@ from slipstick.arithmetic import (
 )
 from slipstick.aten import Audit, DistanceRecorder, codes, exact, snap_, update_phase, use
 from slipstick.errors import NonFiniteError, SlipstickError, SpecificationError, UnsupportedOperation
-from slipstick.formats import LNS
+from slipstick.formats import E3M0, E4M3, E5M2, LNS, FixedPoint, LogQuant, MiniFloat, MultiBaseLNS
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "E3M0",
+    "E4M3",
+    "E5M2",
     "LNS",
     "Adder",
     "Audit",
@@ -32,9 +35,13 @@ __all__ = [
     "DistanceRecorder",
     "Exact",
     "ExpSegments",
+    "FixedPoint",
     "IndexForm",
     "IndexedTable",
     "LogArithmetic",
+    "LogQuant",
+    "MiniFloat",
+    "MultiBaseLNS",
     "NonFiniteError",
     "PiecewiseLinear",
     "RoundedArithmetic",

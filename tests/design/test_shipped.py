@@ -11,7 +11,7 @@ from slipstick.arithmetic.gaussian_logarithm import CANCEL
 from slipstick.arithmetic.published import piecewise_linear
 from slipstick.design import adder_errors, evaluate, gaussian_target
 from slipstick.design.__main__ import main
-from slipstick.design.shipped import INDEX, SEGMENTS, WIDTHS, shipped_request
+from slipstick.design.shipped import INDEX, PLATEAU, SEGMENTS, SWAMPING, WIDTHS, plateau_request, shipped_request
 from slipstick.formats import LNS
 
 SHIPPED = json.loads(files("slipstick.arithmetic").joinpath("designed.json").read_text())
@@ -28,7 +28,9 @@ def shipped(frac_bits, segments=16):
 
 
 def test_every_width_is_shipped():
-    expected = [f"{name}-F{f}" for f in WIDTHS for name in SEGMENTS.values()]
+    expected = []
+    for f in WIDTHS:
+        expected += [f"{name}-F{f}" for name in SEGMENTS.values()] + [f"{PLATEAU}-F{f}"] * (f in SWAMPING)
     assert [name for name in SHIPPED if name != "_source"] == expected
 
 
@@ -75,6 +77,20 @@ def test_designs_satisfy_their_conditions(frac_bits, segments):
         assert np.flatnonzero(table)[-1] == len(tables[0]) - 2
     assert len(record["plus"]["bound"]) <= segments
     assert len(record["minus"]["bound"]) <= segments
+
+
+@pytest.mark.parametrize("frac_bits", SWAMPING)
+def test_a_plateau_reaches_as_far_as_asked_without_a_gap(frac_bits):
+    record = SHIPPED[f"{PLATEAU}-F{frac_bits}"]
+    assert record["request"] == json.loads(json.dumps(plateau_request(frac_bits).to_dict()))
+    adder = LogArithmetic(LNS(5, frac_bits), add=PLATEAU).adder
+    assert record["evaluation"] == json.loads(json.dumps(evaluate(adder, frac_bits).to_dict())) | {
+        key: pytest.approx(record["evaluation"][key], rel=1e-3) for key in MEASURED
+    }
+    for sign, table in zip((1, -1), adder.tables(LNS(5, frac_bits)), strict=True):
+        assert (sign * table[1:-1] > 0).all()
+        assert 2.0 ** (-(len(table) - 2) / (1 << frac_bits)) <= SWAMPING[frac_bits]
+    assert max(abs(record["evaluation"][part]["bias"]) for part in ("plus", "minus")) <= 0.02
 
 
 PUBLISHED_RMS = {5: (0.408, 0.426), 6: (0.409, 0.567), 7: (0.578, 1.17), 8: (0.676, 3.21)}

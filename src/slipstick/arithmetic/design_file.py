@@ -47,11 +47,11 @@ def _check(path: Path, data: dict[str, Any], adder: Adder) -> None:
     try:
         format = LNS(5, data["frac_bits"])
         tables = dict(zip(("plus", "minus"), adder.tables(format), strict=True))
-        stored = {name: np.array(data["tables"][name], dtype=np.int64).reshape(-1) for name in tables}
     except SpecificationError as error:
         raise SpecificationError(f"{path}: {error}") from None
-    except (KeyError, TypeError, ValueError, OverflowError):
-        raise SpecificationError(f"{path}: 'tables' must hold the integer lists 'plus' and 'minus'") from None
+    except (TypeError, ValueError, OverflowError, MemoryError) as error:
+        raise SpecificationError(f"{path}: 'adder' gives no tables ({error})") from None
+    stored = {name: _stored(path, data["tables"], name) for name in tables}
     for name, table in tables.items():
         count = max(len(table), len(stored[name]))
         given, made = _padded(stored[name], count), _padded(table, count)
@@ -63,6 +63,13 @@ def _check(path: Path, data: dict[str, Any], adder: Adder) -> None:
                 f"{path}: D{'+' if name == 'plus' else '-'}({d}) is {given[d]} in 'tables', and {made[d]} by 'adder'; "
                 "design it again instead of editing it"
             )
+
+
+def _stored(path: Path, tables: Any, name: str) -> NDArray[np.int64]:
+    values = tables.get(name) if isinstance(tables, dict) else None
+    if not isinstance(values, list) or not all(type(v) is int and abs(v) < 1 << 62 for v in values):
+        raise SpecificationError(f"{path}: 'tables' must hold the lists of integers 'plus' and 'minus'")
+    return np.array(values, dtype=np.int64)
 
 
 def _padded(table: NDArray[Any], count: int) -> NDArray[np.int64]:

@@ -9,8 +9,8 @@ from slipstick.arithmetic.adders import Adder, BitShift, Exact, PiecewiseLinear,
 from slipstick.errors import SpecificationError
 from slipstick.formats import LNS
 
-DESIGNED = ("designed", "designed-8", "designed-4")
-"""The project's designs: 16 segments, and fewer."""
+DESIGNED = ("designed", "designed-plateau", "designed-8", "designed-4")
+"""The project's designs: 16 segments, 16 with a chosen swamping threshold, and fewer."""
 
 NAMES = ("exact", *DESIGNED, "hamad2025", "hamad2025-agnostic", "sanyal2019-lut", "sanyal2019-bitshift")
 

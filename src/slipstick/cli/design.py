@@ -1,6 +1,7 @@
 """``slipstick design``: an adder for a bit-width, beside the optimum and the published ones."""
 
 import json
+import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +15,7 @@ from rich.table import Table
 
 from slipstick.arithmetic import IndexForm
 from slipstick.arithmetic.adders import Adder, PiecewiseLinear
+from slipstick.arithmetic.design_file import DESIGN_SUFFIX
 from slipstick.arithmetic.published import named_adder
 from slipstick.design.annealing import Prices, Schedule
 from slipstick.design.evaluation import Evaluation, evaluate
@@ -26,10 +28,12 @@ from slipstick.design.weights import REGIMES
 from slipstick.errors import SpecificationError
 from slipstick.formats import LNS
 from slipstick.train.atomic_files import write_json
+from slipstick.train.interrupts import Interrupted
 
 _DEFAULT = DesignRequest(5)
 _SCHEDULE, _PRICES = Schedule(), Prices()
 _NO_NUMBER = 1e6  # a table that cancels has an error of 2^30 there
+PICTURE_SUFFIXES = (".png", ".pdf", ".svg")
 
 Search = Annotated[str, typer.Option(help="optimal (exact) or anneal.")]
 Price = typer.Option(help="LSB^2 of mean square error paid for one (annealing).")
@@ -95,14 +99,24 @@ def design(
     )
     file = out or Path(f"design-F{frac_bits}-{_size(request)}.json")
     picture = plot or file.with_suffix(".png")
-    if not file.parent.is_dir() or not picture.parent.is_dir():
-        raise SpecificationError(f"{file}: its folder does not exist; make it first")
+    _check_name(file, (DESIGN_SUFFIX,))
+    _check_name(picture, PICTURE_SUFFIXES)
     adder = _search(request, file, resume)
     _print_tables(request, adder)
-    write_json(file, design_record(request, adder))
-    _draw(picture, request, adder)
+    try:
+        write_json(file, design_record(request, adder))
+        _draw(picture, request, adder)
+    except OSError as error:
+        raise SpecificationError(f"{error.filename or file}: cannot be written: {error.strerror}") from None
     print(f"design: {file}   picture: {picture}")
     print(f'use it: slipstick compare --arithmetic "LNS(5,{frac_bits}) {file}"')
+
+
+def _check_name(path: Path, suffixes: tuple[str, ...]) -> None:
+    if path.suffix.lower() not in suffixes:
+        raise SpecificationError(f"{path}: its name must end in {' or '.join(suffixes)}")
+    if not path.parent.is_dir():
+        raise SpecificationError(f"{path}: its folder does not exist; make it first")
 
 
 def _integers(option: str, text: str, count: int | None = None) -> list[int]:
@@ -131,8 +145,13 @@ def _search(request: DesignRequest, file: Path, resume: bool) -> Adder:
     def save(progress: dict[str, Any]) -> None:
         write_json(started, {"request": request.to_dict(), "state": progress})
 
-    with _progress() as show:
-        adder = Designer(request, show, state, save).run()
+    try:
+        with _progress() as show:
+            adder = Designer(request, show, state, save).run()
+    except KeyboardInterrupt:
+        if not started.exists():
+            raise
+        raise Interrupted(f"{started}: annealing stopped", signal.SIGINT) from None
     started.unlink(missing_ok=True)
     return adder
 
@@ -144,6 +163,8 @@ def _started(path: Path, request: DesignRequest) -> dict[str, Any]:
         raise SpecificationError(f"{path}: there is no interrupted annealing to resume; leave --resume out") from None
     except (OSError, ValueError) as error:
         raise SpecificationError(f"{path}: cannot be read ({error}); delete it to start anew") from None
+    if not isinstance(saved, dict) or not isinstance(saved.get("state"), dict):
+        raise SpecificationError(f"{path}: is no started annealing; delete it to start anew")
     if saved.get("request") != json.loads(json.dumps(request.to_dict())):
         raise SpecificationError(f"{path}: belongs to another request; delete it to start anew")
     state: dict[str, Any] = saved["state"]

@@ -4,8 +4,8 @@ Hamad et al. 2025 (arXiv 2510.17058) find their tables so; their program is not 
 bounds were annealed, from 16 equal bins, with slope and intercept of each segment fitted inside the cost and the cost
 taken after quantisation. The rest is this project's choice:
 
-* energy: weighted mean square error in LSB^2, plus ``bias_price`` times the square of the mean error, plus a price per
-  segment in use, per distinct slope and per bit of a comparator;
+* energy: weighted mean square error in LSB^2, plus a price times the square of the mean error, plus a price per segment
+  in use, per distinct slope and per bit of a comparator (``Prices``);
 * moves: with probability 3/4 one bound moves by a normal step, otherwise one bound is taken out and put in elsewhere;
   one time in ten the common shift of all intercepts before rounding moves too, which is how the mean error is steered;
 * temperature: geometric from ``hottest`` to ``coldest`` LSB^2; steps of bounds shrink with it from a quarter of the
@@ -111,7 +111,7 @@ class Annealing:
     def segments(self) -> Segments:
         """The best table seen. Empty segments are left out."""
         chain = int(self._best.argmin())
-        if self._best[chain] >= NEVER / 10:
+        if self._best[chain] * len(self._errors.target.distance) >= NEVER / 2:
             raise SpecificationError(
                 f"annealing found no table of {self._constraints.segments} segments that satisfies "
                 f"{self._constraints}; allow more segments, drop a condition, or search exactly"
@@ -183,12 +183,12 @@ class Annealing:
 
     def _fits(self, bounds: Ints, lift: Floats) -> Fits:
         positions = self._cuts[bounds]
-        ends = self._constraints.end is not None
-        inner = self._errors.best(positions[:, :-1], positions[:, 1:], lift[:, None])
-        if not ends:
-            return inner
-        last = self._errors.best(positions[:, -2:-1], positions[:, -1:], lift[:, None], ends=True)
-        joined = (np.concatenate([a[:, :-1], b], axis=1) for a, b in zip(_fields(inner), _fields(last), strict=True))
+        gapless = self._constraints.gapless
+        fits = self._errors.best(positions[:, :-1], positions[:, 1:], lift[:, None], live=gapless)
+        if gapless or self._constraints.end is None:
+            return fits
+        last = self._errors.best(positions[:, -2:-1], positions[:, -1:], lift[:, None], live=True)
+        joined = (np.concatenate([a[:, :-1], b], axis=1) for a, b in zip(_fields(fits), _fields(last), strict=True))
         return Fits(*joined)
 
     def _energies(self, bounds: Ints, lift: Floats) -> Floats:
@@ -198,7 +198,7 @@ class Annealing:
         energy: Floats = (fits.squared.sum(axis=1) + self._tail[last]) / count
         if self._prices.bias > 0:
             energy += self._prices.bias * ((fits.error.sum(axis=1) + self._tail_error[last]) / count) ** 2
-        if self._constraints.end is not None:
+        if self._constraints.end is not None and not self._constraints.gapless:
             energy += NEVER * (bounds[:, -1] == bounds[:, -2])
         return energy + self._hardware(bounds, fits.exponent)
 

@@ -25,6 +25,7 @@ class Constraints:
     bound_bits: a segment's first distance has at most this many significant bits, so that a comparator needs no more.
     exponents: slopes 2^e allowed; None: from the flattest that changes a value to 2^10.
     index: the table is constant on the classes of this index; None: no such condition.
+    gapless: no value is 0 before the table ends, so that every update above the threshold moves a weight.
     """
 
     segments: int = 16
@@ -33,6 +34,7 @@ class Constraints:
     bound_bits: int | None = None
     exponents: tuple[int, ...] | None = None
     index: IndexForm | None = None
+    gapless: bool = False
 
     def __post_init__(self) -> None:
         if self.segments < 1:
@@ -52,19 +54,24 @@ class Constraints:
                 f"segments={self.segments}: D{'+' if target.sign > 0 else '-'} has only {count} distances at "
                 f"frac_bits={target.frac_bits}; ask for fewer segments"
             )
-        if self.end is None:
-            return
-        last = int(target.distance[-1])
-        needed = int(target.distance[target.nearest != 0].clip(max=self.exact_through)[-1])
-        if not target.first <= self.end <= last:
-            raise SpecificationError(f"end={self.end}: outside the domain {target.first}..{last} of the design")
-        if self.end < min(self.exact_through, needed):
+        if self.end is not None:
+            self._check_end(self.end, target)
+
+    def _check_end(self, end: int, target: Target) -> None:
+        first, last = target.first, int(target.distance[-1])
+        if not first <= end <= last:
+            raise SpecificationError(f"end={end}: outside the domain {first}..{last} of the design")
+        pinned = target.distance[target.distance <= self.exact_through]
+        live = target.nearest[: len(pinned)] != 0
+        wrong = pinned[np.where(pinned <= end, ~live & self.gapless, live)]
+        if len(wrong):
+            value = "0" if wrong[0] <= end else "not 0"
             raise SpecificationError(
-                f"end={self.end} conflicts with exact_through={self.exact_through}: D is not 0 at d={needed}"
+                f"end={end} conflicts with exact_through={self.exact_through}: D is {value} at d={wrong[0]}"
             )
-        if not self.cuts(target)[self.end + 1 - target.first]:
+        if not self.cuts(target)[end + 1 - first]:
             condition = f"index={self.index}" if self.index is not None else f"bound_bits={self.bound_bits}"
-            raise SpecificationError(f"end={self.end} conflicts with {condition}: no segment may end there")
+            raise SpecificationError(f"end={end} conflicts with {condition}: no segment may end there")
 
     def slope_exponents(self, target: Target) -> NDArray[np.int64]:
         """The exponents of the slopes to try, ascending."""

@@ -16,13 +16,16 @@ Ints = NDArray[np.int64]
 _INSTRUCTIONS = {6: 19, 7: 21, 8: 28}
 _COARSE_INSTRUCTIONS = 6
 _LARGEST_SHIFT = 6
+_LARGEST_ENTRY = 255
+_LARGEST_NEAR_ENTRY = 32767  # of D- in the first classes, which have a second byte
+_NEAR_CLASSES = 16
 
 
 @dataclass(frozen=True)
 class AdderCost:
     """segments: of both functions. shifts: distinct slopes of each function, added up: what a shifter selects from.
-    comparator_bits: significant bits of all bounds. table_bits: stored values. index: the cheapest class index on which
-    both tables are constant, for vector kernels; None: they gather. instructions: of a kernel, per 64 terms.
+    comparator_bits: significant bits of all bounds. table_bits: stored values. index: the cheapest class index by which
+    a vector kernel can look both tables up; None: it gathers. instructions: of that kernel, per 64 terms.
     """
 
     segments: int
@@ -64,17 +67,25 @@ def index_forms(bits: int) -> list[IndexForm]:
 
 
 def cheapest_index(tables: Tables) -> IndexForm | None:
-    """The index with the fewest instructions on whose classes both tables are constant, and 0 in the last; or None."""
+    """The index with the fewest instructions on whose classes both tables are constant, and 0 in the last.
+
+    None where there is no such index, or where the entries of its classes do not fit a kernel's bytes.
+    """
     plus, minus = (table.astype(np.int64) for table in tables)
     changes = np.flatnonzero((np.diff(plus) != 0) | (np.diff(minus) != 0)) + 1
-    for _, form in sorted(((instructions(f), f) for bits in _INSTRUCTIONS for f in index_forms(bits)), key=_by_cost):
-        if len(changes) < form.top + 1 and bool((form.of(changes) != form.of(changes - 1)).all()):
-            return form
+    for form in sorted((form for bits in _INSTRUCTIONS for form in index_forms(bits)), key=instructions):
+        if len(changes) <= form.top and bool((form.of(changes) != form.of(changes - 1)).all()):
+            return form if _fit_bytes(plus, minus, form) else None
     return None
 
 
-def _by_cost(entry: tuple[int, IndexForm]) -> int:
-    return entry[0]
+def _fit_bytes(plus: Ints, minus: Ints, form: IndexForm) -> bool:
+    """Whether the differences to the largest entry, which kernels store, fit their bytes. D-(0) is stored apart."""
+    largest = max(int(plus.max()), int(minus[1:].max(initial=0)), 0)
+    near = form.of(np.arange(1, len(minus))) < _NEAR_CLASSES
+    limit = np.where(near, _LARGEST_NEAR_ENTRY, _LARGEST_ENTRY)
+    stored = max(largest, int((largest - plus).max())) <= _LARGEST_ENTRY
+    return stored and bool((largest - minus[1:] <= limit).all())
 
 
 def significant_bits(number: Ints) -> Ints:
@@ -90,7 +101,7 @@ def _table_bits(adder: Adder, frac_bits: int, tables: Tables) -> int:
         return sum(_stored(np.array(v)) for v in (adder.plus[:-1], adder.minus[1:-1]))
     plus, minus = (table.astype(np.int64) for table in tables)
     step = int(adder.step * (1 << frac_bits)) if isinstance(adder, Table) else 1
-    return _stored(plus[:-1:step]) + _stored(minus[1:-1:step])
+    return _stored(plus[:-1:step]) + _stored(minus[step:-1:step])
 
 
 def _segment_bits(segments: Segments) -> int:

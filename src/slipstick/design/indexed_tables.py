@@ -12,7 +12,7 @@ from slipstick.arithmetic.indexed_table import IndexedTable, IndexForm
 from slipstick.design.cost import index_forms
 from slipstick.design.request import DesignRequest
 from slipstick.design.target import DOMAIN_OCTAVES, Target, gaussian_target, table_errors
-from slipstick.design.zero_bias import balancing_steps, without_bias
+from slipstick.design.zero_bias import MANY, TOLERANCE, balancing_steps, without_bias
 from slipstick.errors import SpecificationError
 from slipstick.formats import LNS
 
@@ -24,6 +24,7 @@ Ints = NDArray[np.int64]
 class _Classes:
     """One function summed over the classes of one index: total weight, weighted mean, squared error about it."""
 
+    sign: int
     number: Ints
     weight: Floats
     mean: Floats
@@ -31,33 +32,42 @@ class _Classes:
     pinned: NDArray[np.bool_]
     nearest: Ints
 
+    def squared(self, values: Ints) -> float:
+        """Squared error of one value for each class."""
+        return self.spread + float((self.weight * (values - self.mean) ** 2).sum())
+
+    def last(self, values: Ints) -> int:
+        """The last class with a value other than 0."""
+        return int(self.number[np.flatnonzero(values)[-1:]].max(initial=0))
+
 
 def best_indexed_table(request: DesignRequest, progress: Callable[[float], None] = lambda share: None) -> IndexedTable:
     """The index of ``request.index_bits`` bits and the entries with the least weighted squared error."""
     targets = gaussian_target(1, request.frac_bits), gaussian_target(-1, request.frac_bits)
     weights = tuple(request.objective_weights().of(target) for target in targets)
+
+    def classes(form: IndexForm) -> list[_Classes]:
+        pairs = zip(targets, weights, strict=True)
+        return [_classes(form, target, weight, request.exact_through) for target, weight in pairs]
+
+    # What the entries cost before any condition couples them: no table with this index does better.
+    least = {form: sum(one.squared(_free_values(one, form)) for one in classes(form)) for form in _forms(request)}
     best: tuple[float, IndexedTable] | None = None
-    forms = [form for form in index_forms(request.index_bits) if _reaches(form, request)]
-    for number, form in enumerate(forms):
-        error, parts = 0.0, []
-        for target, weight in zip(targets, weights, strict=True):
-            classes = _classes(form, target, weight, request.exact_through)
-            entries, squared = _entries(classes, form, target, request)
-            error += squared
-            parts.append(entries)
-        if best is None or error < best[0]:
-            best = error, IndexedTable(request.frac_bits, form, *parts)
-        progress((number + 1) / len(forms))
-    if best is None:
-        raise SpecificationError(
-            f"swamping={request.swamping}: no index of {request.index_bits} bits ends there at "
-            f"frac_bits={request.frac_bits}; ask for more index_bits or drop the threshold"
-        )
+    for number, form in enumerate(sorted(least, key=least.__getitem__)):
+        if best is not None and least[form] >= best[0]:
+            break
+        for candidate in _tables(form, classes(form), request):
+            best = candidate if best is None or candidate[0] < best[0] else best
+        progress((number + 1) / len(least))
+    assert best is not None
     return best[1]
 
 
 def best_table(request: DesignRequest) -> Table:
-    """The uniform table of at most ``request.entries`` entries with the least weighted squared error."""
+    """The uniform table of at most ``request.entries`` entries with the least weighted squared error.
+
+    Distances at which the table cancels do not count: its error there is not a number of LSBs.
+    """
     format = LNS(5, request.frac_bits)
     targets = gaussian_target(1, request.frac_bits), gaussian_target(-1, request.frac_bits)
     weights = tuple(request.objective_weights().of(target) for target in targets)
@@ -77,16 +87,32 @@ def _where_not_cancelled(values: NDArray[np.int32], target: Target, weight: Floa
     return table_errors(values, target, weight / weight.mean()).rms ** 2
 
 
-def _reaches(form: IndexForm, request: DesignRequest) -> bool:
-    """Whether the classes end inside the domain, after what must be exact, and where the threshold asks."""
-    fine = form.base if form.shift else form.top
-    if fine <= request.exact_through or form.end > DOMAIN_OCTAVES << request.frac_bits:
-        return False
-    if request.end is None:
-        return True
-    d = np.array([request.end, request.end + 1])
-    classes = form.of(d)
-    return bool(classes[0] != classes[1]) and request.end < form.end
+def _forms(request: DesignRequest) -> list[IndexForm]:
+    """The indices that the conditions leave. Raises SpecificationError naming the one that leaves none."""
+    domain = DOMAIN_OCTAVES << request.frac_bits
+    forms = [form for form in index_forms(request.index_bits) if form.shift == 0 or form.end <= domain]
+    exact = [form for form in forms if _single_distances(form) > request.exact_through]
+    if not exact:
+        most = max(map(_single_distances, forms)) - 1
+        raise SpecificationError(
+            f"exact_through={request.exact_through}: an index of {request.index_bits} bits tells distances up to "
+            f"{most} apart; ask for at most that or for more index_bits"
+        )
+    end = request.end
+    if end is None:
+        return exact
+    reaching = [form for form in exact if form.end > end]
+    if not reaching:
+        raise SpecificationError(
+            f"swamping={request.swamping:g}: at frac_bits={request.frac_bits} that is d={end}, and no index of "
+            f"{request.index_bits} bits reaches so far; ask for more index_bits or a larger threshold"
+        )
+    return reaching
+
+
+def _single_distances(form: IndexForm) -> int:
+    """How many distances from 0 on are classes of their own, with an entry that is free."""
+    return form.base + 1 if form.shift else form.top
 
 
 def _classes(form: IndexForm, target: Target, weight: Floats, exact_through: int) -> _Classes:
@@ -96,33 +122,68 @@ def _classes(form: IndexForm, target: Target, weight: Floats, exact_through: int
     mean = np.add.reduceat(weight * target.real, starts) / total
     spread = float((weight * target.real**2).sum() - (total * mean**2).sum())
     pinned = target.distance[starts] <= (exact_through if target.sign < 0 else min(exact_through, 0))
-    return _Classes(number[starts], total, mean, spread, pinned, target.nearest[starts])
+    return _Classes(target.sign, number[starts], total, mean, spread, pinned, target.nearest[starts])
 
 
-def _entries(
-    classes: _Classes, form: IndexForm, target: Target, request: DesignRequest
-) -> tuple[tuple[int, ...], float]:
-    """The entries of all classes, and their squared error."""
-    top = classes.number == form.top
-    last = form.top if request.end is None else int(form.of(np.array([request.end]))[0])
-    beyond = top | (classes.number > last)
+def _free_values(classes: _Classes, form: IndexForm, tilt: float = 0.0) -> Ints:
+    """The best value of each class for one multiplier of the mean error, whatever the others are."""
+    value = np.where(classes.pinned, classes.nearest, np.rint(classes.mean - tilt).astype(np.int64))
+    return np.where(classes.number == form.top, 0, value)
+
+
+def _tables(form: IndexForm, both: list[_Classes], request: DesignRequest) -> list[tuple[float, IndexedTable]]:
+    """The best tables with one index, one for each class at which they may end, and their squared errors."""
+    lasts: list[int | None] = [None]
+    if request.end is not None:
+        lasts = [int(form.of(np.array([request.end]))[0])]
+    elif request.symmetric:
+        natural = [one.last(_values(one, form, None, request.zero_bias)) for one in both]
+        lasts = list(range(max(1, min(natural)), max(1, *natural) + 1))
+    found = []
+    for last in lasts:
+        values = [_values(one, form, last, request.zero_bias) for one in both]
+        error = sum(one.squared(value) for one, value in zip(both, values, strict=True))
+        plus, minus = (_entries(one, form, value) for one, value in zip(both, values, strict=True))
+        found.append((error, IndexedTable(request.frac_bits, form, plus, minus)))
+    return found
+
+
+def _values(classes: _Classes, form: IndexForm, last: int | None, zero_bias: bool) -> Ints:
+    """The value of each class. last: the last class with a value other than 0, before which none is 0 either."""
+    gapless = last is not None
+    beyond = classes.number > (form.top - 1 if last is None else last)
+    share = classes.weight / classes.weight.sum()
+    nearest: dict[bool, Ints] = {}  # to no mean error, from both sides
 
     def at(tilt: float) -> tuple[Ints, float]:
-        value = np.rint(classes.mean - tilt).astype(np.int64)
-        value = np.where(classes.pinned, classes.nearest, value)
-        if request.end is not None:
-            value = target.sign * np.maximum(target.sign * value, 1)
+        value = _free_values(classes, form, tilt)
+        if gapless:
+            value = classes.sign * np.maximum(classes.sign * value, 1)
         value = np.where(beyond, 0, value)
-        return value, float((classes.weight * (value - classes.mean)).sum() / classes.weight.sum())
+        bias = float((share * (value - classes.mean)).sum())
+        nearest[bias > 0] = value
+        return value, bias
 
-    values, _ = without_bias(at) if request.zero_bias else at(0.0)
-    if request.zero_bias:
-        free = ~(classes.pinned | beyond)
-        keeps_sign = (np.abs(values) > 1) | (request.end is None)
-        share = classes.weight / classes.weight.sum()
-        rises, falls = (free & (keeps_sign | (values * target.sign * step > 0)) for step in (1, -1))
-        values = values + balancing_steps(share, values - classes.mean, rises, falls)
-    squared = classes.spread + float((classes.weight * (values - classes.mean) ** 2).sum())
+    def balanced(values: Ints) -> Ints:
+        rises, falls = (free & (_keeps_sign(values, step) | (not gapless)) for step in (1, -1))
+        return values + balancing_steps(share, values - classes.mean, rises, falls)
+
+    def worth(values: Ints) -> tuple[float, float]:
+        bias = abs(float((share * (values - classes.mean)).sum()))
+        return max(bias, TOLERANCE), classes.squared(values)
+
+    if not zero_bias:
+        return at(0.0)[0]
+    free = ~(classes.pinned | beyond)
+    without_bias(at, enough=MANY)
+    return min(map(balanced, nearest.values()), key=worth)
+
+
+def _keeps_sign(values: Ints, step: int) -> NDArray[np.bool_]:
+    return (np.abs(values) > 1) | (values * step > 0)
+
+
+def _entries(classes: _Classes, form: IndexForm, values: Ints) -> tuple[int, ...]:
     entries = np.zeros(form.top + 1, dtype=np.int64)
     entries[classes.number] = values
-    return tuple(entries.tolist()), squared
+    return tuple(entries.tolist())

@@ -28,8 +28,8 @@ Ints = NDArray[np.int64]
 class OptimalSegments:
     """The optimal tables of one target under one set of constraints, for every place where the table may end.
 
-    weights: of each distance of the domain, mean 1. tilt: Lagrange multiplier of the mean error, in LSBs: the table has
-    the least squared error of all tables with its mean error, and a larger multiplier lowers the mean error.
+    errors: of segments, made for the same constraints. tilt: Lagrange multiplier of the mean error, in LSBs: the table
+    has the least squared error of all tables with its mean error, and a larger multiplier lowers the mean error.
     progress: called with the share of the work that is done.
     """
 
@@ -51,16 +51,21 @@ class OptimalSegments:
 
     def _solve(self) -> None:
         """``_total[k, c]``: least error of k + 1 segments up to cut c; ``_last``: of a table that ends there."""
-        cuts, m = self._cuts, self.constraints.segments
-        self._total, self._last = np.full((2, m, len(cuts)), NEVER)
-        self._from, self._last_from = np.zeros((2, m, len(cuts)), dtype=np.int64)
-        for c in range(1, len(cuts)):
-            fits = self._errors.best(cuts[:c], np.full(c, cuts[c]), self.tilt)
-            self._extend(c, fits.squared + 2 * self.tilt * fits.error, self._total, self._from)
+        m, count = self.constraints.segments, len(self._cuts)
+        self._total, self._last = np.full((2, m, count), NEVER)
+        self._from, self._last_from = np.zeros((2, m, count), dtype=np.int64)
+        for c in range(1, count):
+            cost = self._costs(c, live=self.constraints.gapless)
+            self._extend(c, cost, self._total, self._from)
             if self.constraints.end is None or self._end_of(c) == self.constraints.end:
-                ending = self._errors.best(cuts[:c], np.full(c, cuts[c]), self.tilt, ends=True)
-                self._extend(c, ending.squared + 2 * self.tilt * ending.error, self._last, self._last_from)
-            self._progress(c**2 / len(cuts) ** 2)
+                ending = cost if self.constraints.gapless else self._costs(c, live=True)
+                self._extend(c, ending, self._last, self._last_from)
+            self._progress(c**2 / count**2)
+
+    def _costs(self, c: int, live: bool) -> Floats:
+        """Of one segment up to cut c, from every cut before it."""
+        fits = self._errors.best(self._cuts[:c], np.full(c, self._cuts[c]), self.tilt, live)
+        return fits.squared + 2 * self.tilt * fits.error
 
     def _extend(self, c: int, cost: Floats, total: Floats, origin: Ints) -> None:
         """Put the tables up to cut c together from shorter ones and one more segment."""
@@ -79,9 +84,6 @@ class OptimalSegments:
         costs = np.full(len(self.target.distance), 2 * NEVER)
         beyond = self._errors.tail() + 2 * self.tilt * self._errors.tail_error()
         costs[self._cuts[1:] - 1] = self._last[:, 1:].min(axis=0) + beyond[self._cuts[1:]]
-        pinned = (self.target.distance <= self.constraints.exact_through) & (self.target.nearest != 0)
-        if pinned.any():
-            costs[: np.flatnonzero(pinned)[-1]] = 2 * NEVER
         return costs
 
     def segments(self, end: int | None = None) -> Segments:
@@ -100,14 +102,14 @@ class OptimalSegments:
     def _trace(self, c: int) -> Segments:
         """The segments of the best table that ends at cut c, with the fewest of them."""
         k = int(self._last[:, c].argmin())
-        origin, ends = self._last_from, True
+        origin, live = self._last_from, True
         pieces: list[tuple[int, int, int]] = []
         while True:
             before = int(origin[k, c]) if k else 0
             start, stop = self._cuts[before : before + 1], self._cuts[c : c + 1]
-            fit = self._errors.best(start, stop, self.tilt, ends=ends)
+            fit = self._errors.best(start, stop, self.tilt, live)
             pieces.append((self._end_of(c), int(fit.exponent[0]), int(fit.offset[0])))
-            origin, ends = self._from, False
+            origin, live = self._from, self.constraints.gapless
             k, c = k - 1, before
             if c == 0:
                 break

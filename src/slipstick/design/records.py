@@ -1,6 +1,7 @@
 """A finished design as data: the adder, its tables, how it was asked for, what it is worth, and the command."""
 
 import json
+import shlex
 from collections.abc import Mapping
 from typing import Any
 
@@ -44,13 +45,13 @@ def _words(key: str, value: Any) -> list[str]:
         return [option if value else f"--no-{option[2:]}"]
     if key in ("schedule", "prices"):
         prefix = "--price-" if key == "prices" else "--"
-        return [f"{prefix}{k.replace('_', '-')} {v:g}" for k, v in value.items() if v]
+        return [f"{prefix}{k.replace('_', '-')} {v}" for k, v in value.items() if v]
     if key == "index":
         form = IndexForm(**value)
         return [f"{option} {form.shift},{form.base},{form.top}"]
     if isinstance(value, (list, tuple)):
         return [f"{option}={','.join(map(str, value))}"]
-    return [f"{option} {value:g}" if isinstance(value, float) else f"{option} {value}"]
+    return [f"{option} {shlex.quote(str(value))}"]
 
 
 def as_json(entries: Mapping[str, Any]) -> str:

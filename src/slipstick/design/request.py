@@ -105,6 +105,7 @@ class DesignRequest:
             bound_bits=self.comparator_bits(),
             exponents=self.exponents,
             index=self.index,
+            gapless=self.symmetric or self.swamping is not None,
         )
 
     def to_dict(self) -> dict[str, Any]:

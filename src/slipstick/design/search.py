@@ -14,8 +14,9 @@ from slipstick.design.optimal_segments import OptimalSegments
 from slipstick.design.request import DesignRequest
 from slipstick.design.segment_errors import NEVER, SegmentErrors
 from slipstick.design.target import Target, gaussian_target, table_errors
-from slipstick.design.zero_bias import balancing_steps, without_bias
+from slipstick.design.zero_bias import CLOSABLE, LIMIT, balancing_steps, without_bias
 from slipstick.errors import SpecificationError
+from slipstick.formats import LNS
 
 Progress = Callable[[str, float], None]
 SIGNS = (1, -1)
@@ -39,35 +40,53 @@ class Designer:
         self._progress = progress
         self._state = dict(state or {})
         self._saved = saved
+        self._targets = {sign: gaussian_target(sign, request.frac_bits) for sign in SIGNS}
+        self._weights = {sign: request.objective_weights().of(target) for sign, target in self._targets.items()}
 
     def run(self) -> Adder:
         """Search to the end. Raises SpecificationError naming the conditions that conflict."""
         request = self.request
         if request.form == "table":
             return best_table(request)
-        if request.form == "indexed-table":
-            return best_indexed_table(request, lambda share: self._progress("index forms", share))
+        adder = self._indexed_table() if request.form == "indexed-table" else self._piecewise_linear()
+        if request.zero_bias:
+            self._check_bias(adder)
+        return adder
+
+    def _indexed_table(self) -> Adder:
+        return best_indexed_table(self.request, lambda share: self._progress("index forms", share))
+
+    def _piecewise_linear(self) -> Adder:
         end = self._common_end()
-        find = self._annealed if request.search == "anneal" else self._optimal
-        plus, minus = (find(gaussian_target(sign, request.frac_bits), end) for sign in SIGNS)
-        return PiecewiseLinear(request.frac_bits, plus, minus)
+        find = self._annealed if self.request.search == "anneal" else self._optimal
+        plus, minus = (find(target, end) for target in self._targets.values())
+        return PiecewiseLinear(self.request.frac_bits, plus, minus)
+
+    def _check_bias(self, adder: Adder) -> None:
+        tables = adder.tables(LNS(int_bits=5, frac_bits=self.request.frac_bits))
+        for table, (sign, target) in zip(tables, self._targets.items(), strict=True):
+            bias = table_errors(table, target, self._weights[sign]).bias
+            if abs(bias) > LIMIT:
+                raise SpecificationError(
+                    f"zero_bias: {NAMES[sign]} keeps a mean error of {bias:+.3f} LSB where {LIMIT} is allowed; "
+                    "allow more segments or index bits, drop another condition, or do without zero_bias"
+                )
 
     def _errors(self, target: Target, end: int | None) -> SegmentErrors:
-        return SegmentErrors(target, self.request.constraints(target, end), self.request.objective_weights().of(target))
+        return SegmentErrors(target, self.request.constraints(target, end), self._weights[target.sign])
 
     def _common_end(self) -> int | None:
         """The distance at which both tables end: the threshold's, or the one with the least sum of squared errors."""
         request = self.request
-        targets = {sign: gaussian_target(sign, request.frac_bits) for sign in SIGNS}
         if request.end is not None:
-            return self._allowed_end(request.end, targets[-1])
+            return self._threshold_end(request.end)
         if not request.symmetric:
             return None
-        costs = [self._end_costs(target) for target in targets.values()]
+        costs = [self._end_costs(target) for target in self._targets.values()]
         total = costs[0][1:] + costs[1]  # D+ starts at d = 0, D- at d = 1
         if total.min() >= NEVER / 2:
             raise SpecificationError(
-                f"segments={request.segments}: no pair of tables satisfies {request.constraints(targets[-1])}; "
+                f"segments={request.segments}: no pair of tables satisfies {request.constraints(self._targets[-1])}; "
                 "allow more segments or drop a condition"
             )
         return int(total.argmin()) + 1
@@ -83,11 +102,17 @@ class Designer:
 
         return (without_bias(at) if request.zero_bias else at(0.0))[0].end_costs()
 
-    def _allowed_end(self, end: int, target: Target) -> int:
+    def _threshold_end(self, end: int) -> int:
         """The first distance from ``end`` on where the conditions on bounds let a table end."""
-        ends = np.flatnonzero(self.request.constraints(target).cuts(target)) - 1 + target.first
-        later = ends[ends >= end]
-        return int(later[0]) if len(later) else end
+        cuts = self.request.constraints(self._targets[-1]).cuts(self._targets[-1])
+        ends = np.flatnonzero(cuts) - 1 + self._targets[-1].first  # the domain's end is always one of them
+        end = int(ends[ends >= end][0])
+        for target in self._targets.values():
+            try:
+                self.request.constraints(target, end).check(target)
+            except SpecificationError as error:
+                raise SpecificationError(f"swamping={self.request.swamping:g}: {error}") from None
+        return end
 
     def _optimal(self, target: Target, end: int | None) -> Segments:
         errors, constraints = self._errors(target, end), self.request.constraints(target, end)
@@ -97,7 +122,7 @@ class Designer:
             segments = OptimalSegments(errors, constraints, tilt, progress).segments()
             return segments, self._bias(segments, target)
 
-        return self._balanced(without_bias(at)[0], target) if self.request.zero_bias else at(0.0)[0]
+        return self._balanced(without_bias(at, until=CLOSABLE)[0], target) if self.request.zero_bias else at(0.0)[0]
 
     def _annealed(self, target: Target, end: int | None) -> Segments:
         request, name = self.request, NAMES[target.sign]
@@ -117,7 +142,7 @@ class Designer:
         """Intercepts moved by single LSBs until the mean error is as near to zero as that can bring it."""
         d = target.distance
         part = np.searchsorted(np.asarray(segments.bound), d)
-        weights = self.request.objective_weights().of(target)
+        weights = self._weights[target.sign]
         error = weights * (segments.values(d, -target.sign) - target.real)
         count = len(segments.bound) + 1  # and the zeros beyond the last bound
         weight = np.maximum(np.bincount(part, weights, count), 1e-12)
@@ -132,13 +157,12 @@ class Designer:
 
     def _bias(self, segments: Segments, target: Target) -> float:
         d = np.arange(int(target.distance[-1]) + 1)
-        weights = self.request.objective_weights().of(target)
-        return table_errors(segments.values(d, -target.sign), target, weights).bias
+        return table_errors(segments.values(d, -target.sign), target, self._weights[target.sign]).bias
 
     def _named(self, what: str) -> Callable[[float], None]:
         return lambda share: self._progress(what, share)
 
 
 def design_adder(request: DesignRequest) -> Adder:
-    """The adder that ``request`` asks for: under a second for frac_bits up to 6, seconds beyond."""
+    """The adder that ``request`` asks for. Raises SpecificationError naming the conditions that conflict."""
     return Designer(request).run()

@@ -53,8 +53,10 @@ class SegmentErrors:
         self._steep_until = self._steepness()
 
     def tail(self) -> Floats:
-        """[n + 1]: the squared error of zeros from each index to the end of the domain."""
+        """[n + 1]: the squared error of zeros from each index to the end of the domain; ``NEVER`` and more where one of
+        them must be exact and is not 0."""
         squares = self.weights * self.target.real**2
+        squares[: self._pinned] += NEVER * (self.target.nearest[: self._pinned] != 0)
         return np.append(np.cumsum(squares[::-1])[::-1], 0.0)
 
     def tail_error(self) -> Floats:
@@ -62,11 +64,11 @@ class SegmentErrors:
         errors = -self.weights * self.target.real
         return np.append(np.cumsum(errors[::-1])[::-1], 0.0)
 
-    def best(self, start: Ints, stop: Ints, tilt: Floats | float = 0.0, ends: bool = False) -> Fits:
+    def best(self, start: Ints, stop: Ints, tilt: Floats | float = 0.0, live: bool = False) -> Fits:
         """Best lines of the segments start..stop-1 (indices of the domain; arrays of one shape).
 
-        tilt: Lagrange multiplier of the mean error; the lines minimise squared error + 2 tilt * error. ends: the table
-        ends with these segments, so their last value may not be 0. Empty segments cost nothing.
+        tilt: Lagrange multiplier of the mean error; the lines minimise squared error + 2 tilt * error. live: no value
+        of these segments may be 0, as where the table ends. Empty segments cost nothing.
         """
         count = self._count[stop] - self._count[start]
         first = self._first[:, stop] - self._first[:, start]
@@ -77,8 +79,8 @@ class SegmentErrors:
         allowed &= start < self._steep_until[:, None].reshape(-1, *(1,) * start.ndim)
         if self._pinned:
             self._pin(start, stop, offset, allowed)
-        if ends:
-            self._end_nonzero(start, stop, offset, allowed)
+        if live:
+            self._keep_from_zero(start, stop, offset, allowed)
         error = offset * count - first
         squared = second - 2 * offset * first + offset**2 * count
         total = np.where(allowed, np.rint((squared + 2 * tilt * error) * _GRID) / _GRID, NEVER)
@@ -116,8 +118,9 @@ class SegmentErrors:
         offset[:] = np.where(pinned, self._pin_level[:, begin], offset)
         allowed &= ~pinned | (self._pin_changes[:, until] - self._pin_changes[:, begin + 1] == 0)
 
-    def _end_nonzero(self, start: Ints, stop: Ints, offset: Floats, allowed: NDArray[np.bool_]) -> None:
-        """Move intercepts, where they may move, so that the last value is at least 1 in the target's direction."""
+    def _keep_from_zero(self, start: Ints, stop: Ints, offset: Floats, allowed: NDArray[np.bool_]) -> None:
+        """Move intercepts, where they may move, so that the last value, which is the one nearest to 0, is at least 1
+        in the target's direction."""
         limit = self.target.sign - self._lines[:, np.maximum(stop - 1, 0)]
         moved = np.maximum(offset, limit) if self.target.sign > 0 else np.minimum(offset, limit)
         allowed &= (moved == offset) | (start >= self._pinned)

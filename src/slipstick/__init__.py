@@ -1,5 +1,6 @@
 """Train PyTorch programs in the arithmetic of hardware that does not exist yet, bit for bit."""
 
+from slipstick import optim
 from slipstick.arithmetic import (
     Adder,
     BitShift,
@@ -20,6 +21,16 @@ from slipstick.arithmetic import (
 from slipstick.aten import Audit, DistanceRecorder, codes, exact, snap_, update_phase, use
 from slipstick.errors import NonFiniteError, SlipstickError, SpecificationError, UnsupportedOperation
 from slipstick.formats import E3M0, E4M3, E5M2, LNS, FixedPoint, LogQuant, MiniFloat, MultiBaseLNS
+from slipstick.quantize import (
+    LayerRule,
+    QuantizerSpec,
+    Range,
+    Recipe,
+    dequantize,
+    quantization_table,
+    quantize,
+    recipe,
+)
 
 __version__ = "0.1.0"
 
@@ -38,12 +49,16 @@ __all__ = [
     "FixedPoint",
     "IndexForm",
     "IndexedTable",
+    "LayerRule",
     "LogArithmetic",
     "LogQuant",
     "MiniFloat",
     "MultiBaseLNS",
     "NonFiniteError",
     "PiecewiseLinear",
+    "QuantizerSpec",
+    "Range",
+    "Recipe",
     "RoundedArithmetic",
     "Segments",
     "Sequential",
@@ -54,8 +69,13 @@ __all__ = [
     "UnsupportedOperation",
     "__version__",
     "codes",
+    "dequantize",
     "exact",
     "load_adder",
+    "optim",
+    "quantization_table",
+    "quantize",
+    "recipe",
     "snap_",
     "update_phase",
     "use",

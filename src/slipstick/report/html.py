@@ -16,7 +16,7 @@ from slipstick.train.atomic_files import write_text
 from slipstick.train.experiment_files import experiment_toml
 
 _TEMPLATE = "report.html.jinja"
-_MAY_DIFFER = {"arithmetic", "update", "label", "out", "threads", "log_every", "checkpoint_minutes"}
+_MAY_DIFFER = {"arithmetic", "update", "quantize", "label", "out", "threads", "log_every", "checkpoint_minutes"}
 
 
 def write_report(runs: Sequence[RunRecord], path: Path) -> Path:

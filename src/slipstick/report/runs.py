@@ -36,7 +36,10 @@ class RunRecord:
 
     @property
     def width(self) -> int:
-        """Bits of an operand."""
+        """Bits of an operand; with a recipe, of the wider of weights and activations."""
+        if (recipe := self.experiment.recipe) is not None:
+            formats = [None if role is None else role.format for role in (recipe.weight, recipe.activation)]
+            return max(32 if format is None else format.width for format in formats)
         arithmetic = resolve_arithmetic(self.experiment.arithmetic)
         return 32 if arithmetic is None else arithmetic.format.width
 

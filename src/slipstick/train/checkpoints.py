@@ -16,6 +16,7 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from slipstick.errors import SpecificationError
+from slipstick.quantize import Quantization
 from slipstick.train.atomic_files import replace_atomically, write_json
 from slipstick.train.metrics import Totals
 
@@ -45,11 +46,17 @@ def has_checkpoint(folder: Path) -> bool:
     return (folder / _INDEX).is_file()
 
 
-def save_checkpoint(folder: Path, checkpoint: Checkpoint, model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
-    """Write the state, PyTorch's CPU generator included, then remove older tensor files."""
+def save_checkpoint(
+    folder: Path,
+    checkpoint: Checkpoint,
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    quantization: Quantization | None = None,
+) -> None:
+    """Write the state, PyTorch's CPU generator and that of the recipe included, then remove older tensor files."""
     tensors = {f"model.{name}": tensor for name, tensor in model.state_dict().items()}
     values: dict[str, dict[str, Any]] = {}
-    names = [name for name, _ in model.named_parameters()]
+    names = _names(model, optimizer)
     for index, state in optimizer.state_dict()["state"].items():
         for key, value in state.items():
             if isinstance(value, torch.Tensor):
@@ -67,18 +74,23 @@ def save_checkpoint(folder: Path, checkpoint: Checkpoint, model: nn.Module, opti
         "position": asdict(position),
         "metrics_bytes": checkpoint.metrics_bytes,
         "optimizer_values": values,
-        "generator": base64.b64encode(torch.get_rng_state().numpy().tobytes()).decode(),
+        "generator": _text(torch.get_rng_state()),
         "execution": checkpoint.execution,
         "torch": str(torch.__version__),
     }
+    if quantization is not None:
+        generators = quantization.state_dict()["generator"]
+        index["rounding_generators"] = {device: _text(state) for device, state in generators.items()}
     write_json(folder / _INDEX, index)
     for old in folder.glob("checkpoint-*.safetensors"):
         if old.name != file:
             old.unlink()
 
 
-def load_checkpoint(folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer) -> Checkpoint:
-    """Restore model, optimiser and PyTorch's CPU generator. Raises SpecificationError where the files are damaged."""
+def load_checkpoint(
+    folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer, quantization: Quantization | None = None
+) -> Checkpoint:
+    """Restore model, optimiser and the generators. Raises SpecificationError where the files are damaged."""
     try:
         index = json.loads((folder / _INDEX).read_text(encoding="utf-8"))
         if index["version"] != _VERSION:
@@ -89,7 +101,10 @@ def load_checkpoint(folder: Path, model: nn.Module, optimizer: torch.optim.Optim
         _restore(load_file(file), index["optimizer_values"], model, optimizer)
         position: dict[str, Any] = index["position"]
         position |= {key: Totals(**position[key]) for key in ("epoch_totals", "window_totals")}
-        torch.set_rng_state(torch.frombuffer(bytearray(base64.b64decode(index["generator"])), dtype=torch.uint8))
+        torch.set_rng_state(_tensor(index["generator"]))
+        if quantization is not None:
+            generators = {device: _tensor(text) for device, text in index["rounding_generators"].items()}
+            quantization.load_state_dict({"generator": generators})
         return Checkpoint(Position(**position), index["metrics_bytes"], index["execution"])
     except (OSError, KeyError, TypeError, ValueError, RuntimeError) as error:
         if isinstance(error, SpecificationError):
@@ -102,7 +117,7 @@ def _restore(
     tensors: dict[str, torch.Tensor], values: dict[str, Any], model: nn.Module, optimizer: torch.optim.Optimizer
 ) -> None:
     model.load_state_dict({n.removeprefix("model."): t for n, t in tensors.items() if n.startswith("model.")})
-    names = [name for name, _ in model.named_parameters()]
+    names = _names(model, optimizer)
     state: dict[int, dict[str, Any]] = {}
     for name, tensor in tensors.items():
         if name.startswith("optimizer."):
@@ -111,6 +126,21 @@ def _restore(
     for parameter, others in values.items():
         state.setdefault(names.index(parameter), {}).update(others)
     optimizer.load_state_dict({"state": state, "param_groups": optimizer.state_dict()["param_groups"]})
+
+
+def _names(model: nn.Module, optimizer: torch.optim.Optimizer) -> list[str]:
+    """The names of the parameters in the order in which the optimiser counts them."""
+    names = {id(parameter): name for name, parameter in model.named_parameters()}
+    return [names[id(parameter)] for group in optimizer.param_groups for parameter in group["params"]]
+
+
+def _text(state: torch.Tensor) -> str:
+    """A generator's state (uint8) for JSON."""
+    return base64.b64encode(state.numpy().tobytes()).decode()
+
+
+def _tensor(text: str) -> torch.Tensor:
+    return torch.frombuffer(bytearray(base64.b64decode(text)), dtype=torch.uint8)
 
 
 def _sha256(path: Path) -> str:

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from slipstick.arithmetic import Arithmetic, arithmetic_from_dict, parse_arithmetic
+from slipstick.quantize import Recipe, recipe_from
 
 FP32 = "fp32"
 
@@ -27,6 +28,14 @@ def _resolvable(given: ArithmeticText) -> ArithmeticText:
 
 
 ArithmeticField = Annotated[ArithmeticText, AfterValidator(_resolvable)]
+
+
+def _is_recipe(given: str | dict[str, Any]) -> str | dict[str, Any]:
+    recipe_from(given)
+    return given
+
+
+RecipeField = Annotated[str | dict[str, Any], AfterValidator(_is_recipe)]
 
 
 class Section(BaseModel):
@@ -113,7 +122,33 @@ class Adam(Section):
     weight_decay: Annotated[float, Field(ge=0)] = 0.0
 
 
-Optimizer = Annotated[SGD | Adam, Field(discriminator="name")]
+class Additive(Section):
+    """Of the parameters that Madam leaves to SGD: those of fewer than two dimensions."""
+
+    lr: Annotated[float, Field(gt=0)]
+    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    weight_decay: Annotated[float, Field(ge=0)] = 0.0
+
+
+class Madam(Section):
+    """``slipstick.optim.Madam``, by default as released. p_scale = 0: no bound. base: 2 without weight decay, else e.
+
+    The schedule scales additive.lr by the same factor as lr.
+    """
+
+    name: Literal["madam"]
+    lr: Annotated[float, Field(gt=0)] = 2**-7
+    beta2: Annotated[float, Field(ge=0, lt=1)] = 0.999
+    bias_correction: bool = True
+    g_bound: Annotated[float, Field(gt=0)] = 10.0
+    round_gradient: bool = True
+    p_scale: Annotated[float, Field(ge=0)] = 3.0
+    weight_decay: Annotated[float, Field(ge=0)] | None = None
+    base: Annotated[float, Field(gt=1)] | None = None
+    additive: Additive | None = None
+
+
+Optimizer = Annotated[SGD | Adam | Madam, Field(discriminator="name")]
 
 
 class Constant(Section):
@@ -145,6 +180,8 @@ class Experiment(Section):
     data: "digits", a Hugging Face dataset name, or a local folder.
     arithmetic: "fp32", a line such as "LNS(5,5) hamad2025", or a table (see ``slipstick.arithmetic``).
     update: the arithmetic of the optimiser step, weights and running statistics; default: as ``arithmetic``.
+    quantize: with arithmetic "fp32", the recipe that rounds tensors by role: its name, a table with the name under
+        ``recipe`` and what is different, or a whole recipe.
     threads: changes speed; for "fp32" also PyTorch's own bits. Default: PyTorch's choice.
     log_every, checkpoint_minutes: how often metrics are written and how often, besides each epoch's end, a checkpoint.
     """
@@ -159,6 +196,7 @@ class Experiment(Section):
     model: Model = SmallCNN()
     arithmetic: ArithmeticField = FP32
     update: ArithmeticField | None = None
+    quantize: RecipeField | None = None
     optimizer: Optimizer = SGD()
     schedule: Schedule = Constant()
     batch: Annotated[int, Field(ge=2)] = 64
@@ -170,13 +208,22 @@ class Experiment(Section):
 
     @model_validator(mode="after")
     def _update_fits(self) -> "Experiment":
-        if self.update is not None and (self.is_fp32 != (resolve_arithmetic(self.update) is None)):
+        floats = resolve_arithmetic(self.arithmetic) is None
+        if self.update is not None and (floats != (resolve_arithmetic(self.update) is None)):
             raise ValueError(f"update = {self.update!r} does not go with arithmetic = {self.arithmetic!r}; drop it")
+        if self.quantize is not None and not floats:
+            raise ValueError(f"quantize rounds fp32 training; it does not go with arithmetic = {self.arithmetic!r}")
         return self
 
     @property
     def is_fp32(self) -> bool:
-        return resolve_arithmetic(self.arithmetic) is None
+        """Whether everything is PyTorch's own float32."""
+        return resolve_arithmetic(self.arithmetic) is None and self.quantize is None
+
+    @property
+    def recipe(self) -> Recipe | None:
+        """The recipe that ``quantize`` means."""
+        return None if self.quantize is None else recipe_from(self.quantize)
 
 
 class RunChoice(Section):
@@ -185,6 +232,8 @@ class RunChoice(Section):
     arithmetic: ArithmeticField
     update: ArithmeticField | None = None
     label: str | None = None
+    quantize: RecipeField | None = None
+    optimizer: Optimizer | None = None
 
 
 class Comparison(Section):

@@ -1,5 +1,6 @@
-"""The arithmetic that a run is executed in, from an experiment's text to the contexts of ``slipstick.use``."""
+"""What a run is executed in, from an experiment's text to the contexts of ``slipstick.use`` or the quantised model."""
 
+from collections.abc import Iterable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
@@ -9,21 +10,26 @@ from torch import nn
 import slipstick as ss
 from slipstick.arithmetic import Arithmetic
 from slipstick.aten.recording import DistanceRecorder
+from slipstick.quantize import Quantization, Recipe
 from slipstick.train.config import Experiment, resolve_arithmetic
 from slipstick.train.naming import tables_hash
 
 
 @dataclass(frozen=True)
 class Execution:
-    """compute: None means PyTorch's own float32. update: of weights and state; None means as ``compute``."""
+    """compute: None means PyTorch's own float32. update: of weights and state; None means as ``compute``.
+
+    recipe: rounds the tensors of float32 training by role.
+    """
 
     compute: Arithmetic | None
     update: Arithmetic | None = None
+    recipe: Recipe | None = None
 
     @classmethod
     def of(cls, experiment: Experiment) -> "Execution":
         update = None if experiment.update is None else resolve_arithmetic(experiment.update)
-        return cls(resolve_arithmetic(experiment.arithmetic), update)
+        return cls(resolve_arithmetic(experiment.arithmetic), update, experiment.recipe)
 
     def context(self, audit: bool = False, record: DistanceRecorder | None = None) -> AbstractContextManager[Any]:
         """Where the network, the loss and the optimiser run. With ``audit`` its value has an ``.audit``.
@@ -35,15 +41,25 @@ class Execution:
         context: AbstractContextManager[Any] = ss.use(self.compute, update=self.update, audit=audit, record=record)
         return context
 
+    def quantize(self, model: nn.Module, batches: Iterable[Any]) -> Quantization | None:
+        """Attach the recipe, if there is one; ``batches`` calibrate the ranges that it measures beforehand."""
+        if self.recipe is None:
+            return None
+        quantization = ss.quantize(model, self.recipe)
+        if self.recipe.calibrates_activations:
+            quantization.calibrate(batches)
+        return quantization
+
     def snap_(self, model: nn.Module) -> None:
         """Put parameters and buffers on the grid that they are updated on."""
         if self.compute is not None:
             ss.snap_(model, self.update or self.compute)
 
     def describe(self) -> dict[str, Any]:
-        """For checkpoints: the arithmetics as data, and hashes of what their adders do."""
+        """For checkpoints: the arithmetics as data, and hashes of what their adders do; the recipe as data."""
         arithmetics = {"compute": self.compute, "update": self.update}
-        return {
+        described: dict[str, Any] = {
             role: None if a is None else {"arithmetic": a.to_dict(), "tables_sha256": tables_hash(a)}
             for role, a in arithmetics.items()
         }
+        return described if self.recipe is None else {**described, "recipe": self.recipe.to_dict()}

@@ -11,10 +11,12 @@ from typing import Any, TypeVar, get_args
 from pydantic import BaseModel, ValidationError
 
 from slipstick.errors import SpecificationError
-from slipstick.train.config import Comparison, Experiment, RunChoice
+from slipstick.train.config import FP32, Comparison, Experiment, RunChoice
 from slipstick.train.naming import run_label, run_slug
 
 DEMO = "digits.toml"
+
+_WHAT_RUNS_CHOOSE = ("arithmetic", "update", "quantize")
 
 _M = TypeVar("_M", bound=BaseModel)
 
@@ -40,8 +42,8 @@ def load_comparison(
     source = str(path) if path else f"the built-in {DEMO}"
     data = _read(path, overrides, out)
     choices = _choices(data, source, arithmetics, overrides)
-    data.pop("arithmetic", None)
-    data.pop("update", None)
+    for key in _WHAT_RUNS_CHOOSE:
+        data.pop(key, None)
     runs = [_validate(Experiment, {**data, **c.model_dump(exclude_none=True)}, source, overrides) for c in choices]
     slugs = [run_slug(run) for run in runs]
     for run, slug in zip(runs, slugs, strict=True):
@@ -113,11 +115,14 @@ def _choices(
     if listed is not None:
         runs = [{"arithmetic": text} for text in listed] if isinstance(listed, list) else listed
     if runs is None:
-        runs = [{k: data[k] for k in ("arithmetic", "update", "label") if k in data}]
-    elif any(key in data for key in ("arithmetic", "update")):
-        raise SpecificationError(f"{source}: lists its runs; set 'arithmetic' and 'update' there, or use --arithmetic")
+        runs = [{k: data[k] for k in (*_WHAT_RUNS_CHOOSE, "label") if k in data}]
+    elif any(key in data for key in _WHAT_RUNS_CHOOSE):
+        raise SpecificationError(
+            f"{source}: lists its runs; set 'arithmetic', 'update' and 'quantize' there, or use --arithmetic"
+        )
     if not isinstance(runs, list) or not runs or not all(isinstance(run, dict) for run in runs):
         raise SpecificationError(f"{source}: 'runs' must be a list of tables, e.g. [[runs]] arithmetic = \"fp32\"")
+    runs = [{"arithmetic": FP32, **run} if "quantize" in run else run for run in runs]
     return [_validate(RunChoice, run, f"{source}: runs[{i}]", overrides) for i, run in enumerate(runs)]
 
 

@@ -1,4 +1,4 @@
-"""The training loop: an unmodified network, loss and optimiser, run inside the experiment's arithmetic.
+"""The training loop: an unmodified network, loss and optimiser, run inside the experiment's arithmetic or recipe.
 
 Forward, backward, optimiser step and the forward pass of the evaluation run in the arithmetic. Metrics do not: losses
 and predictions are read from the results by ordinary PyTorch. Hyper-parameters are host constants. A run is
@@ -8,6 +8,8 @@ determined by its experiment; interrupted and resumed it ends in the same bits.
 import math
 import statistics
 import time
+from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -26,12 +28,13 @@ from slipstick.train.interrupts import Interrupted, StopRequest
 from slipstick.train.metrics import MetricsLog, Row, Totals, read_metrics
 from slipstick.train.models import build_model
 from slipstick.train.naming import run_folder, run_label
-from slipstick.train.optimizers import build_optimizer, learning_rate
+from slipstick.train.optimizers import build_optimizer, learning_rate, set_learning_rate
 from slipstick.train.progress import EpochSummary, TrainingProgress
 from slipstick.train.run_folder import Result, prepare_folder, read_result, record_environment, write_result
 
 _EVALUATION_BATCH = 250
 _MEDIAN_EPOCHS = 10
+_CALIBRATION_BATCHES = 8
 
 
 def train(
@@ -81,9 +84,16 @@ class Run:
         self.execution = Execution.of(experiment)
         torch.manual_seed(experiment.seed)
         self.model: nn.Module = build_model(experiment, data.channels, data.size, data.classes)
-        self.optimizer = build_optimizer(experiment, self.model.parameters())
+        self.quantization = self.execution.quantize(self.model, self._calibration_images())
+        self.optimizer = build_optimizer(experiment, self.model.named_parameters())
+        if self.quantization is not None:
+            self.quantization.attach(self.optimizer)
         self.execution.snap_(self.model)
         self.position = Position()
+
+    def _calibration_images(self) -> Iterator[torch.Tensor]:
+        batches = self.data.training_batches(self.experiment.seed, 0, 0)
+        return (images for images, _ in islice(batches, _CALIBRATION_BATCHES))
 
     def execute(self, folder: Path, resume: bool, quiet: bool, stop: StopRequest) -> Result:
         """Train from the beginning or the folder's checkpoint to the end."""
@@ -147,8 +157,7 @@ class Run:
     def _step(self, images: torch.Tensor, labels: torch.Tensor) -> None:
         first = self._global_step == 0
         recorder = None if self.distances is None else self.distances.recorder(self._global_step)
-        for group in self.optimizer.param_groups:
-            group["lr"] = self._learning_rate(self._global_step)
+        set_learning_rate(self.optimizer, self._learning_rate(self._global_step))
         self.model.train()
         start = time.perf_counter()
         with self.execution.context(audit=first, record=recorder) as run:
@@ -202,7 +211,7 @@ class Run:
         self.position.elapsed = self._elapsed
         self._write_distances()
         checkpoint = Checkpoint(self.position, self._log.sync(), self.execution.describe())
-        save_checkpoint(self._folder, checkpoint, self.model, self.optimizer)
+        save_checkpoint(self._folder, checkpoint, self.model, self.optimizer, self.quantization)
         self._saved_at = time.perf_counter()
         signal_number = self._stop.requested
         if signal_number is not None and self.position.epoch < self.experiment.epochs:
@@ -214,10 +223,13 @@ class Run:
             self.distances.write(self._folder)
 
     def _restore(self, folder: Path) -> int:
-        checkpoint = load_checkpoint(folder, self.model, self.optimizer)
+        checkpoint = load_checkpoint(folder, self.model, self.optimizer, self.quantization)
         if checkpoint.execution != self.execution.describe():
+            what = f"tables for {self.experiment.arithmetic!r}"
+            if self.execution.recipe is not None:
+                what = f"recipe {self.execution.recipe.name!r}"
             raise SpecificationError(
-                f"{folder}: this build's tables for {self.experiment.arithmetic!r} are not those it was started with; "
+                f"{folder}: this build's {what} is not what it was started with; "
                 "use the slipstick version in its environment.json, or --overwrite"
             )
         self.position = checkpoint.position

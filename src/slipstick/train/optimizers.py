@@ -2,15 +2,22 @@
 
 import math
 from collections.abc import Iterable
+from typing import Any
 
 import torch
-from torch import nn
 
-from slipstick.train.config import SGD, Constant, Cosine, Experiment
+from slipstick import optim
+from slipstick.train.config import SGD, Constant, Cosine, Experiment, Madam
+
+_RATIO = "lr_ratio"
+"""In a parameter group: its learning rate in units of optimizer.lr."""
 
 
-def build_optimizer(experiment: Experiment, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer:
+def build_optimizer(experiment: Experiment, parameters: Iterable[Any]) -> torch.optim.Optimizer:
+    """``parameters``: as PyTorch's optimisers take them; with names, messages can name them."""
     given = experiment.optimizer
+    if isinstance(given, Madam):
+        return _build_madam(given, parameters)
     if isinstance(given, SGD):
         return torch.optim.SGD(
             parameters,
@@ -22,6 +29,20 @@ def build_optimizer(experiment: Experiment, parameters: Iterable[nn.Parameter]) 
     make = torch.optim.Adam if given.name == "adam" else torch.optim.AdamW
     betas = (given.beta1, given.beta2)
     return make(parameters, lr=given.lr, betas=betas, eps=given.eps, weight_decay=given.weight_decay)
+
+
+def _build_madam(given: Madam, parameters: Iterable[Any]) -> torch.optim.Optimizer:
+    options = given.model_dump(exclude={"name", "p_scale"})
+    optimizer = optim.Madam(parameters, p_scale=given.p_scale or None, **options)
+    for group in optimizer.param_groups:
+        group[_RATIO] = group["lr"] / given.lr
+    return optimizer
+
+
+def set_learning_rate(optimizer: torch.optim.Optimizer, lr: float) -> None:
+    """Give every group its share of ``lr``."""
+    for group in optimizer.param_groups:
+        group["lr"] = lr * group.get(_RATIO, 1.0)
 
 
 def learning_rate(experiment: Experiment, step: int, steps_per_epoch: int) -> float:

@@ -1,0 +1,5 @@
+"""Optimisers of low-precision training."""
+
+from slipstick.optim.madam import Madam
+
+__all__ = ["Madam"]

@@ -1,0 +1,23 @@
+"""Quantisers and optimisers rest on formats alone."""
+
+import ast
+import sys
+from pathlib import Path
+
+import pytest
+
+SOURCE = Path(__file__).parents[2] / "src" / "slipstick"
+
+
+@pytest.mark.parametrize("package", ["quantize", "optim"])
+def test_a_package_imports_formats_errors_and_itself_only(package: str) -> None:
+    allowed = {"errors", "formats", package}
+    for path in (SOURCE / package).rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            names = [a.name for a in node.names] if isinstance(node, ast.Import) else []
+            if isinstance(node, ast.ImportFrom):
+                names = [node.module or ""]
+            for name in names:
+                parts = name.split(".")
+                assert parts[0] != "slipstick" or parts[1] in allowed, f"{path}: {name}"
+                assert parts[0] in ("slipstick", "torch") or parts[0] in sys.stdlib_module_names

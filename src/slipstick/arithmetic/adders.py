@@ -34,6 +34,15 @@ class Adder:
         return {"kind": self.kind}
 
 
+def check_frac_bits(adder: Adder, frac_bits: int, format: LNS) -> None:
+    """Raises SpecificationError unless ``format`` has the F whose LSBs the adder's integers count."""
+    if format.frac_bits != frac_bits:
+        raise SpecificationError(
+            f"{adder}: designed for frac_bits={frac_bits}, used with {format}; "
+            f"choose LNS({format.int_bits},{frac_bits}) or another adder"
+        )
+
+
 @dataclass(frozen=True)
 class Exact(Adder):
     """Correctly rounded: the nearest integer to 2^F log2(1 +- 2^(-d/2^F))."""
@@ -159,11 +168,7 @@ class PiecewiseLinear(Adder):
         return f"piecewise-linear({len(self.plus.bound)}+{len(self.minus.bound)} segments, F={self.frac_bits})"
 
     def tables(self, format: LNS) -> Tables:
-        if format.frac_bits != self.frac_bits:
-            raise SpecificationError(
-                f"{self}: designed for frac_bits={self.frac_bits}, used with {format}; "
-                f"choose LNS({format.int_bits},{self.frac_bits}) or another adder"
-            )
+        check_frac_bits(self, self.frac_bits, format)
         d = np.arange(max(self.plus.bound[-1], self.minus.bound[-1]) + 2, dtype=np.int64)
         plus = self.plus.values(d, -1)
         minus = self.minus.values(d, 1)

@@ -6,7 +6,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from slipstick.arithmetic.adders import Adder, Tables
+from slipstick.arithmetic.adders import Adder, Tables, check_frac_bits
 from slipstick.arithmetic.gaussian_logarithm import CANCEL, trim_tables
 from slipstick.errors import SpecificationError
 from slipstick.formats import LNS
@@ -79,11 +79,7 @@ class IndexedTable(Adder):
         return f"indexed-table({self.index.top + 1} entries, F={self.frac_bits})"
 
     def tables(self, format: LNS) -> Tables:
-        if format.frac_bits != self.frac_bits:
-            raise SpecificationError(
-                f"{self}: designed for frac_bits={self.frac_bits}, used with {format}; "
-                f"choose LNS({format.int_bits},{self.frac_bits}) or another adder"
-            )
+        check_frac_bits(self, self.frac_bits, format)
         index = self.index.of(np.arange(self.index.end + 2, dtype=np.int64))
         plus = np.asarray(self.plus, np.int32)[index]
         minus = np.asarray(self.minus, np.int32)[index]

@@ -1,4 +1,5 @@
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -44,14 +45,22 @@ def test_a_real_scale_maps_the_maximum_to_the_largest_number(format: object) -> 
     torch.testing.assert_close(format.quantize(x, scale=scale)[peak], x[peak], rtol=1e-6, atol=0)
 
 
-@pytest.mark.parametrize("peak", [0.6, 0.5, 0.500001, 3.0, 1e-9])
-def test_a_power_of_two_scale_is_the_full_scale_range_of_miyashita(peak: float) -> None:
+@pytest.mark.parametrize("peak", [0.6, 0.5, 0.500001, 0.71, 0.9, 3.0, 1e-9])
+def test_the_maximum_of_a_logarithmic_tensor_is_the_top_code_and_is_not_clipped(peak: float) -> None:
     x = torch.tensor([peak / 3, -peak])
-    range_ = Range(scale="power_of_two")
-    scale = float(range_.scale_for(range_.measure(x), LogQuant(5, 0)))
-    fitted = LogQuant(5, 0).fitted(x)
-    assert scale == 2.0**fitted.fsr
-    assert torch.equal(LogQuant(5, 0).quantize(x, scale=scale), fitted.quantize(x))
+    for towards, format in (("nearest", LogQuant(5, 0)), ("up", LogQuant(5, 0, base="sqrt2"))):
+        range_ = Range(scale="power_of_two", towards=towards)
+        scale = range_.scale_for(range_.measure(x), format)
+        wide = replace(format, fsr=20, bits=7).quantize(x)
+        assert torch.equal(format.quantize(x, scale=scale), wide)
+        if towards == "nearest":
+            assert float(wide[1]) == -format.largest * float(scale)
+
+
+@pytest.mark.parametrize("peak", [0.6, 0.5, 0.500001, 3.0, 1e-9])
+def test_the_full_scale_range_of_evenly_spaced_numbers_holds_the_maximum(peak: float) -> None:
+    scale = float(Range(scale="power_of_two").scale_for(torch.tensor(peak), FixedPoint(0, 5)))
+    assert scale == 2.0 ** math.ceil(math.log2(torch.tensor(peak)))
 
 
 def test_shift_is_the_nearest_power_of_two() -> None:
@@ -62,7 +71,7 @@ def test_shift_is_the_nearest_power_of_two() -> None:
 
 
 def test_full_scales() -> None:
-    assert [full_scale(f) for f in (FixedPoint(3, 4), LogQuant(4, -2), E4M3, None)] == [8.0, 0.25, 448.0, 1.0]
+    assert [full_scale(f) for f in (FixedPoint(3, 4), LogQuant(4, -2), E4M3, None)] == [8.0, 0.125, 448.0, 1.0]
 
 
 def test_rms_times_three() -> None:

@@ -7,18 +7,18 @@ import torch
 from slipstick.errors import SpecificationError
 from slipstick.train import load_data
 from slipstick.train.config import Augment, Experiment
-from slipstick.train.data import Data, Normalisation, random_crop
 from slipstick.train.hub import load_hub
+from slipstick.train.image_data import ImageData, Normalisation, random_crop
 from slipstick.train.images import Images
 
 
-def small_data(augment: Augment, count: int = 10, size: int = 6, batch: int = 4) -> Data:
+def small_data(augment: Augment, count: int = 10, size: int = 6, batch: int = 4) -> ImageData:
     pixels = torch.randint(256, (count, 3, size, size), dtype=torch.uint8, generator=torch.Generator().manual_seed(5))
     images = Images(pixels, torch.arange(count))
-    return Data(images, images, count, augment, Normalisation.of(pixels), batch)
+    return ImageData(images, images, count, augment, Normalisation.of(pixels), batch)
 
 
-def epoch(data: Data, seed: int = 3, number: int = 0, start: int = 0) -> list[tuple[torch.Tensor, torch.Tensor]]:
+def epoch(data: ImageData, seed: int = 3, number: int = 0, start: int = 0) -> list[tuple[torch.Tensor, torch.Tensor]]:
     return list(data.training_batches(seed, number, start))
 
 

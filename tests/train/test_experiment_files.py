@@ -21,7 +21,7 @@ def experiment_file(folder: Path, text: str = MINIMAL) -> Path:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("epochs = 0", "trial.toml: epochs = 0: must be greater than or equal to 1"),
+        ("epochs = -1", "trial.toml: epochs = -1: must be greater than or equal to 0"),
         ("epoch = 3", "trial.toml: epoch: unknown key; did you mean 'epochs'?"),
         ("[optimizer]\nname = 'sgd'\nrate = 1", "trial.toml: optimizer.rate: unknown key; known are name, lr"),
         ("[optimizer]\nname = 'lion'", "trial.toml: optimizer.name = 'lion': choose one of 'sgd', 'adam', 'adamw'"),
@@ -58,7 +58,7 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
     ("override", "message"),
     [
         ("epochs", "--set 'epochs': write key=value"),
-        ("epochs=-1", "--set: epochs = -1: must be greater than or equal to 1"),
+        ("epochs=-1", "--set: epochs = -1: must be greater than or equal to 0"),
         ("model.depth=3", "--set: model.depth: unknown key"),
         ("model.name.first=3", "--set 'model.name.first=3': 'name' is a single value, not a table"),
     ],

@@ -5,6 +5,7 @@ from slipstick.arithmetic.design_file import load_adder
 from slipstick.arithmetic.distances import DistanceHistogram, load_distances
 from slipstick.arithmetic.exponential import ExpSegments
 from slipstick.arithmetic.indexed_table import IndexedTable, IndexForm
+from slipstick.arithmetic.linear_accumulate import LinearAccumulate
 from slipstick.arithmetic.log_arithmetic import LogArithmetic
 from slipstick.arithmetic.orders import Blocked, Order, Sequential, Tree
 from slipstick.arithmetic.parsing import Arithmetic, arithmetic_from_dict, parse_arithmetic
@@ -20,6 +21,7 @@ __all__ = [
     "ExpSegments",
     "IndexForm",
     "IndexedTable",
+    "LinearAccumulate",
     "LogArithmetic",
     "Order",
     "PiecewiseLinear",

@@ -19,10 +19,10 @@ import torch
 from numpy.typing import NDArray
 
 from slipstick.formats.rounding_tables import (
-    _PRECISION,
     DOUBLE_MANTISSA_BITS,
     FLOAT_MANTISSA_BITS,
-    _powers_of_two,
+    PRECISION,
+    powers_of_two,
 )
 
 _HEAD_BITS = 28  # after the binary point
@@ -163,10 +163,10 @@ def _odd(total: NDArray[np.float64], rest: NDArray[np.float64]) -> NDArray[np.fl
 @lru_cache(maxsize=32)
 def _heads_and_tails(steps_log2: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """2^(j / 2^steps_log2), j = 0 .. 2^steps_log2 - 1: the first 29 bits, and the double of what is left."""
-    powers = _powers_of_two(steps_log2)[:-1]
-    shift = _PRECISION - _HEAD_BITS
+    powers = powers_of_two(steps_log2)[:-1]
+    shift = PRECISION - _HEAD_BITS
     heads = [(power >> shift) / 2**_HEAD_BITS for power in powers]
-    tails = [(power & ((1 << shift) - 1)) / 2**_PRECISION for power in powers]
+    tails = [(power & ((1 << shift) - 1)) / 2**PRECISION for power in powers]
     return np.array(heads), np.array(tails)
 
 

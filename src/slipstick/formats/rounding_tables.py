@@ -17,7 +17,7 @@ from math import isqrt
 import numpy as np
 from numpy.typing import NDArray
 
-_PRECISION = 256
+PRECISION = 256
 
 FLOAT_MANTISSA_BITS = 23
 DOUBLE_MANTISSA_BITS = 52
@@ -44,21 +44,21 @@ class EncodeTable:
 
 
 @lru_cache(maxsize=32)
-def _powers_of_two(steps_log2: int) -> tuple[int, ...]:
+def powers_of_two(steps_log2: int) -> tuple[int, ...]:
     """2^(j / 2^steps_log2) for j = 0 .. 2^steps_log2, scaled by 2^256, each within 2^-200 of the truth."""
-    root = 2 << _PRECISION
+    root = 2 << PRECISION
     for _ in range(steps_log2):
-        root = isqrt(root << _PRECISION)
-    values = [1 << _PRECISION]
+        root = isqrt(root << PRECISION)
+    values = [1 << PRECISION]
     for _ in range(1 << steps_log2):
-        values.append((values[-1] * root) >> _PRECISION)
+        values.append((values[-1] * root) >> PRECISION)
     return tuple(values)
 
 
 def _threshold(index: int, steps_log2: int, mantissa_bits: int) -> int:
     """Smallest mantissa (hidden bit removed) at or above 2^(index / 2^steps_log2), index odd."""
-    power = _powers_of_two(steps_log2)[index]
-    shift = _PRECISION - mantissa_bits
+    power = powers_of_two(steps_log2)[index]
+    shift = PRECISION - mantissa_bits
     return -(-power >> shift) - (1 << mantissa_bits)
 
 
@@ -99,7 +99,7 @@ def encode_table(frac_bits: int, via: int | None = None, mantissa_bits: int = FL
 @lru_cache(maxsize=32)
 def decode_table(frac_bits: int) -> NDArray[np.int64]:
     """Mantissa bits (hidden bit removed) of 2^(k / 2^F) correctly rounded to float32, k = 0 .. 2^F - 1."""
-    shift = _PRECISION - FLOAT_MANTISSA_BITS
-    powers = _powers_of_two(frac_bits)[:-1]
+    shift = PRECISION - FLOAT_MANTISSA_BITS
+    powers = powers_of_two(frac_bits)[:-1]
     half = 1 << (shift - 1)
     return np.array([((p + half) >> shift) - (1 << FLOAT_MANTISSA_BITS) for p in powers], dtype=np.int64)

@@ -13,11 +13,13 @@ import torch
 from slipstick.errors import NonFiniteError
 from slipstick.kernels import native
 from slipstick.kernels.carriers import check_carrier
+from slipstick.kernels.linear_spec import ScaledSums
 from slipstick.kernels.observation import Contraction, Dims, current_observer
 from slipstick.kernels.spec import KernelSpec
 
 _KINDS = {torch.float32: 0, torch.float64: 1}
 _ONES = 2
+_SIGNED_LOGS = 3
 
 
 @dataclass(frozen=True)
@@ -36,7 +38,7 @@ def ones() -> Codes:
 
 
 def contract(
-    spec: KernelSpec,
+    spec: KernelSpec | ScaledSums,
     operator: str,
     a: Codes,
     b: Codes,
@@ -53,6 +55,8 @@ def contract(
         return out
     if any(dim[0] == 0 for dim in terms):
         return out.zero_()
+    if isinstance(spec, ScaledSums):
+        return _linear(spec, a, b, out, batch, rows, columns, terms, start)
     single = out if out.dtype == torch.float32 else torch.empty(out.shape)
     finite = native.contract(
         spec.native,
@@ -71,6 +75,34 @@ def contract(
     if (observer := current_observer()) is not None:
         observer.contraction(Contraction(spec, a.description, b.description, batch, rows, columns, terms, start))
     return out if single is out else out.copy_(single)
+
+
+def _linear(
+    sums: ScaledSums,
+    a: Codes,
+    b: Codes,
+    out: torch.Tensor,
+    batch: Dims,
+    rows: Dims,
+    columns: Dims,
+    terms: Dims,
+    start: int,
+) -> torch.Tensor:
+    count = prod(dim[0] for dim in batch) * prod(dim[0] for dim in rows)
+    native.linear_contract(
+        sums.spec.native,
+        a.description,
+        b.description,
+        out.data_ptr(),
+        _flat(batch),
+        _flat(rows),
+        _flat(columns),
+        _flat(terms),
+        start,
+        sums.unit.expand(count).contiguous().numpy(),
+        torch.get_num_threads(),
+    )
+    return out
 
 
 def dense(x: torch.Tensor, operator: str) -> Codes:
@@ -99,6 +131,8 @@ def placed(
 
 
 def _codes(x: torch.Tensor, operator: str, base: int, total: int, dims: Dims, strides: tuple[int, ...]) -> Codes:
+    if x.dtype == torch.int16:
+        return Codes(x, [_SIGNED_LOGS, x.data_ptr(), base, total, *_flat(dims)], strides)
     check_carrier(x, operator)
     return Codes(x, [_KINDS[x.dtype], x.data_ptr(), base, total, *_flat(dims)], strides, x.dtype)
 

@@ -13,6 +13,7 @@ import torch
 
 from slipstick.errors import SpecificationError
 from slipstick.kernels.contraction import contiguous, contract, dense, grid_dims, new_result, placed, scaled
+from slipstick.kernels.linear_spec import ScaledSums
 from slipstick.kernels.spec import KernelSpec
 
 
@@ -37,7 +38,7 @@ class Geometry:
 def convolution(
     x: torch.Tensor,
     w: torch.Tensor,
-    spec: KernelSpec,
+    spec: KernelSpec | ScaledSums,
     geometry: Geometry,
     operator: str = "convolution",
 ) -> torch.Tensor:
@@ -83,7 +84,7 @@ def convolution_input_gradient(
     gy: torch.Tensor,
     w: torch.Tensor,
     input_shape: Sequence[int],
-    spec: KernelSpec,
+    spec: KernelSpec | ScaledSums,
     geometry: Geometry,
     operator: str = "convolution_backward",
 ) -> torch.Tensor:
@@ -128,7 +129,7 @@ def convolution_weight_gradient(
     gy: torch.Tensor,
     x: torch.Tensor,
     weight_shape: Sequence[int],
-    spec: KernelSpec,
+    spec: KernelSpec | ScaledSums,
     geometry: Geometry,
     operator: str = "convolution_backward",
 ) -> torch.Tensor:

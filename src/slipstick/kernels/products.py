@@ -11,10 +11,11 @@ import torch
 
 from slipstick.errors import SpecificationError
 from slipstick.kernels.contraction import contract, dense, new_result, ones
+from slipstick.kernels.linear_spec import ScaledSums
 from slipstick.kernels.spec import KernelSpec
 
 
-def matmul(a: torch.Tensor, b: torch.Tensor, spec: KernelSpec, operator: str = "mm") -> torch.Tensor:
+def matmul(a: torch.Tensor, b: torch.Tensor, spec: KernelSpec | ScaledSums, operator: str = "mm") -> torch.Tensor:
     """a [M, K] times b [K, N], or [B, M, K] times [B, K, N]. Raises SpecificationError where the shapes do not fit."""
     if a.dim() != b.dim() or a.dim() not in (2, 3) or a.shape[-1] != b.shape[-2] or a.shape[:-2] != b.shape[:-2]:
         raise SpecificationError(f"{operator}: shapes {tuple(a.shape)} and {tuple(b.shape)} do not multiply")

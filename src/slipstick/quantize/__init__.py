@@ -1,5 +1,6 @@
 """Training with tensors rounded by role: quantisers at the points where papers place them, float32 in between."""
 
+from slipstick.quantize.product import Product
 from slipstick.quantize.quantization import Quantization, dequantize, quantization_table, quantize
 from slipstick.quantize.ranges import Range
 from slipstick.quantize.roles import ROLES, Role
@@ -9,6 +10,7 @@ from slipstick.quantize.specification import LayerRule, QuantizerSpec, Recipe
 __all__ = [
     "ROLES",
     "LayerRule",
+    "Product",
     "Quantization",
     "QuantizerSpec",
     "Range",

@@ -6,6 +6,7 @@ is quantised by quantisers of its own.
 
 from collections.abc import Iterator, Mapping
 from functools import partial
+from types import MethodType
 from typing import Any
 
 import torch
@@ -13,6 +14,7 @@ from torch import nn
 from torch.nn.utils import parametrize
 
 from slipstick.errors import SpecificationError
+from slipstick.quantize.layer_products import LayerProduct, geometry_of
 from slipstick.quantize.layers import Layer, owner_of, with_inputs
 from slipstick.quantize.quantizer import TensorQuantizer
 from slipstick.quantize.roles import Role
@@ -87,13 +89,16 @@ class LayerQuantizers(nn.Module):
         self.watch_gradients(module)
         if self.activation is not None or len(self.gradients) or len(self.stored):
             self.hooks.append(module.register_forward_pre_hook(_before_forward, with_kwargs=True))
-        if self.activation_gradient is not None:
+        if self.recipe.product is not None:
+            module.forward = MethodType(_forward, module)
+        elif self.activation_gradient is not None:
             self.hooks.append(module.register_forward_hook(_after_forward))
 
     def detach(self, module: nn.Module) -> None:
         """Take everything off. The parameters are the objects that they were, with their present values."""
         for hook in self.hooks:
             hook.remove()
+        module.__dict__.pop("forward", None)
         for path in reversed(self.paths):
             parameter = _parameter(module, path)
             if hasattr(parameter, _GRADIENT_HOOK):
@@ -119,6 +124,18 @@ class LayerQuantizers(nn.Module):
                 yield "update" if "update" in self.specs else "weight", path, self._stored(path)
             if _key(path) in self.gradients:
                 yield "weight_gradient", path, self._gradient(path)
+
+    def product(self, module: nn.Module) -> LayerProduct:
+        """How the layer multiplies. Only where the recipe has a product."""
+        product = self.recipe.product
+        assert product is not None
+        assert self.activation is not None
+        parametrised = "weight" in self.orders
+        weight = module.parametrizations["weight"][0] if parametrised else self._stored("weight")  # type: ignore[index]
+        assert isinstance(weight, TensorQuantizer)
+        arithmetic = product.arithmetic(self.recipe.product_format(self.specs))
+        gradient = self.activation_gradient
+        return LayerProduct(arithmetic, geometry_of(module), self.activation, weight, gradient, product.backward)
 
     def _stored(self, path: str) -> TensorQuantizer:
         quantizer = self.stored[_key(path)]
@@ -185,6 +202,13 @@ def _before_forward(
     if quantizers.activation is None:
         return None
     return with_inputs(quantizers.layer_kind, args, kwargs, quantizers.activation)
+
+
+def _forward(module: nn.Module, input: torch.Tensor) -> torch.Tensor:
+    """In place of the module's own, where products are integers. The input has been rounded."""
+    weight = module.weight
+    assert isinstance(weight, torch.Tensor)
+    return quantizers_of(module).product(module)(input, weight, module.bias)  # type: ignore[arg-type]
 
 
 def _after_forward(module: nn.Module, args: tuple[Any, ...], output: Any) -> Any:

@@ -11,6 +11,7 @@ from torch.utils.hooks import RemovableHandle
 from slipstick.errors import SpecificationError
 from slipstick.formats import MultiBaseLNS
 from slipstick.quantize.arithmetic_guard import refuse_inside_arithmetic
+from slipstick.quantize.layer_products import geometry_of
 from slipstick.quantize.layer_quantizers import CHILD, LayerQuantizers, is_quantized, quantizers_of
 from slipstick.quantize.layers import Layer, find_layers, owner_of
 from slipstick.quantize.roles import ROLES, Role
@@ -166,6 +167,7 @@ def _plan(model: nn.Module, recipe: Recipe) -> list[tuple[Layer, dict[Role, Quan
     for layer, specs in plan:
         if specs:
             _require_free(layer, specs)
+            _require_products(layer, specs, recipe)
             _require_a_range(layer, specs, recipe)
     return [(layer, specs) for layer, specs in plan if specs]
 
@@ -192,6 +194,16 @@ def _require_free(layer: Layer, specs: Mapping[Role, QuantizerSpec]) -> None:
             raise SpecificationError(f"{layer.title}.{path}: is parametrised already; remove that first")
         if isinstance(getattr(owner, attribute, None), nn.parameter.UninitializedParameter):
             raise SpecificationError(f"{layer.title}.{path}: has no shape yet; run the model once before quantize")
+
+
+def _require_products(layer: Layer, specs: Mapping[Role, QuantizerSpec], recipe: Recipe) -> None:
+    if recipe.product is None:
+        return
+    try:
+        geometry_of(layer.module)
+        recipe.product.arithmetic(recipe.product_format(specs))
+    except SpecificationError as error:
+        raise SpecificationError(f"{layer.title}: {error}") from None
 
 
 def _require_a_range(layer: Layer, specs: Mapping[Role, QuantizerSpec], recipe: Recipe) -> None:

@@ -35,6 +35,7 @@ class TensorQuantizer(nn.Module):
         self.generator = generator
         self.channel = channel if spec.range.per == "channel" else None
         self.observes = False
+        self.used_scale: torch.Tensor | None = None  # of the last tensor rounded
         if spec.range.is_remembered:
             sizes: list[int] = []
             if shape is not None and self.channel is not None:
@@ -65,6 +66,7 @@ class TensorQuantizer(nn.Module):
         if x.numel() == 0:
             return x.clone()
         spec, scale = self.spec, self.scale(x)
+        self.used_scale = scale
         if spec.format is None:
             assert scale is not None
             return x / scale

@@ -6,9 +6,11 @@ from fnmatch import fnmatchcase
 from typing import Any, Literal
 
 from slipstick.errors import SpecificationError
+from slipstick.formats import MultiBaseLNS
 from slipstick.formats.quantiser import Quantiser, Rounding
 from slipstick.quantize.choices import require_choice, require_keys
 from slipstick.quantize.format_data import format_data, format_from
+from slipstick.quantize.product import Product, common_format
 from slipstick.quantize.ranges import Range
 from slipstick.quantize.roles import FULL_PRECISION, ROLES, WEIGHT_ROLES, Role
 
@@ -119,6 +121,7 @@ class Recipe:
         are on the grid of ``update`` (or of ``weight`` without one), and are rounded to it after each step.
     biases: "full_precision", or "as_weights": by the weight roles.
     layers: exceptions; where several match a layer, the later wins for each role.
+    product: multiplies weights and activations (and gradients) as integers; None: in float32.
     seed: of the generator that stochastic rounding draws from.
     """
 
@@ -131,6 +134,7 @@ class Recipe:
     keeps_master: bool = True
     biases: Literal["full_precision", "as_weights"] = "full_precision"
     layers: tuple[LayerRule, ...] = ()
+    product: Product | None = None
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -174,6 +178,20 @@ class Recipe:
         specs = [self._spec(self, "activation"), *(self._spec(rule, "activation") for rule in self.layers)]
         return any(spec is not None and spec.range.kind == "calibrated" for spec in specs)
 
+    def product_format(self, specs: Mapping[Role, QuantizerSpec]) -> MultiBaseLNS:
+        """Of a layer with these roles, what its products multiply. Raises SpecificationError where they do not fit."""
+        assert self.product is not None
+        operands: list[Role] = ["weight", "activation", *(("activation_gradient",) if self.product.backward else ())]
+        for role in operands:
+            if role in specs and specs[role].range.rescale != "own":
+                raise SpecificationError(f"product: {role} has rescale = {specs[role].range.rescale!r}; use 'own'")
+        if self.product.backward and "weight" in specs and specs["weight"].range.per == "channel":
+            raise SpecificationError(
+                "product: weights have a scale per channel, over which input gradients sum; set backward = false, or "
+                "per = 'tensor'"
+            )
+        return common_format({role: specs[role].format if role in specs else None for role in operands})
+
     def for_layer(self, name: str, index: int, count: int) -> dict[Role, QuantizerSpec]:
         """The roles of one layer that are rounded."""
         roles: dict[Role, QuantizerSpec] = {role: s for role in ROLES if (s := self._spec(self, role)) is not None}
@@ -194,6 +212,8 @@ class Recipe:
         """Plain data that ``from_dict`` reads back."""
         data: dict[str, Any] = {"name": self.name, "keeps_master": self.keeps_master}
         data |= {"biases": self.biases, "seed": self.seed} | _roles_to_dict(self)
+        if self.product is not None:
+            data["product"] = self.product.to_dict()
         if self.layers:
             data["layers"] = [rule.to_dict() for rule in self.layers]
         return data
@@ -210,6 +230,8 @@ class Recipe:
             if not isinstance(rules, list | tuple):
                 raise SpecificationError(f"layers = {rules!r}: must be a list of tables")
             layers = tuple(LayerRule.from_dict(rule, f"layers[{i}]") for i, rule in enumerate(rules))
+            if given.get("product") is not None:
+                plain["product"] = Product.from_dict(given["product"])
             roles: dict[str, Any] = {
                 r: None if c == FULL_PRECISION else c for r, c in _roles_from_dict(given, "").items()
             }

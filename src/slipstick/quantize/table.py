@@ -33,6 +33,8 @@ def table(model: nn.Module) -> str:
     if recipe is not None:
         copy = "full-precision master copy" if recipe.keeps_master else "no master copy"
         lines.insert(0, f"recipe {recipe.name}: {copy}, biases in {recipe.biases.replace('_', ' ')}")
+        if recipe.product is not None:
+            lines.insert(1, f"products as integers: {recipe.product}")
     if left := _left_alone(model):
         lines.append("in float32: " + ", ".join(left))
     return "\n".join(lines)

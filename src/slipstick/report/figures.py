@@ -63,7 +63,7 @@ def loss_curves(runs: Sequence[RunRecord]) -> Curves:
     with matplotlib.rc_context(_STYLE):
         figure, axes = _figure()
         for run, colour in zip(runs, run_colours(runs), strict=True):
-            points = [(row.step, row.train_loss) for row in run.steps or run.epochs if row.train_loss > 0]
+            points = [(row.step, row.train_loss) for row in run.steps or run.epochs if row.train_loss]
             axes.plot(*_columns(points), color=colour, linewidth=1.6)
         axes.set_yscale("log")
         axes.set_xlabel("training step")

@@ -13,10 +13,15 @@ from slipstick.report.figures import accuracy_curves, loss_curves, run_colours
 from slipstick.report.runs import RunRecord, compare_runs, standard_error
 from slipstick.report.text import accuracy_text, loss_text, points_text, seconds_text, slowdown_text
 from slipstick.train.atomic_files import write_text
+from slipstick.train.config import Experiment, Transformer
 from slipstick.train.experiment_files import experiment_toml
+from slipstick.train.run_folder import Result
 
 _TEMPLATE = "report.html.jinja"
-_MAY_DIFFER = {"arithmetic", "update", "quantize", "label", "out", "threads", "log_every", "checkpoint_minutes"}
+_MAY_DIFFER = {
+    *("arithmetic", "update", "quantize", "label", "variant"),
+    *("out", "threads", "log_every", "checkpoint_minutes"),
+}
 
 
 def write_report(runs: Sequence[RunRecord], path: Path) -> Path:
@@ -35,11 +40,13 @@ def render_report(runs: Sequence[RunRecord]) -> str:
     environment = Environment(
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True
     )
-    figures = [accuracy_curves(runs), loss_curves(runs)]
     first = runs[0]
+    trained = any(run.experiment.epochs for run in runs)
+    figures = [accuracy_curves(runs), loss_curves(runs)] if trained else []
     return environment.from_string(source).render(
         experiment=first.experiment,
         environment=first.environment,
+        trained=trained,
         facts=_facts(runs),
         differences=_differences(runs),
         uncertainty=_uncertainty(runs),
@@ -57,16 +64,27 @@ def _facts(runs: Sequence[RunRecord]) -> list[tuple[str, str]]:
     """What the runs share, in a reader's words."""
     experiment = runs[0].experiment
     optimizer, schedule = experiment.optimizer, experiment.schedule
-    facts = [
-        ("data", experiment.data),
-        ("network", experiment.model.name),
-        ("optimiser", f"{optimizer.name}, learning rate {optimizer.lr:g} ({schedule.kind})"),
-        ("budget", f"{experiment.epochs} epochs, batch {experiment.batch}, seed {experiment.seed}"),
-    ]
+    facts = [("data", experiment.data), ("network", experiment.model.name)]
+    if experiment.weights is not None:
+        facts.append(("weights at the start", experiment.weights))
+    if experiment.epochs:
+        facts += [
+            ("optimiser", f"{optimizer.name}, learning rate {optimizer.lr:g} ({schedule.kind})"),
+            ("budget", f"{experiment.epochs} epochs, batch {experiment.batch}, seed {experiment.seed}"),
+        ]
+    else:
+        facts.append(("budget", "no training, only evaluation"))
     if result := next((run.result for run in runs if run.result), None):
-        facts.insert(1, ("images", f"{result.training_images:,} to train, {result.test_images:,} to test"))
+        facts.insert(1, _samples(experiment, result))
         facts[2] = ("network", f"{experiment.model.name}, {result.parameters:,} parameters")
     return facts
+
+
+def _samples(experiment: Experiment, result: Result) -> tuple[str, str]:
+    if isinstance(experiment.model, Transformer):
+        windows = f"windows of {experiment.model.context} characters"
+        return windows, f"{result.training_images:,} to train in every epoch, {result.test_images:,} to test"
+    return "images", f"{result.training_images:,} to train, {result.test_images:,} to test"
 
 
 def _differences(runs: Sequence[RunRecord]) -> list[str]:
@@ -76,11 +94,11 @@ def _differences(runs: Sequence[RunRecord]) -> list[str]:
 
 
 def _uncertainty(runs: Sequence[RunRecord]) -> str | None:
-    """The largest standard error of the accuracies, in points."""
+    """The largest standard error of the accuracies, in points; not of text, whose characters depend on each other."""
     errors = [
         standard_error(run.accuracy, run.result.test_images)
         for run in runs
-        if run.accuracy is not None and run.result is not None
+        if run.accuracy is not None and run.result is not None and not run.experiment.reads_text
     ]
     return f"{100 * max(errors):.1f}" if errors else None
 
@@ -99,7 +117,7 @@ def _rows(runs: Sequence[RunRecord]) -> list[dict[str, Any]]:
                 "accuracy": accuracy_text(run.accuracy),
                 "share": 100 * (run.accuracy or 0.0),
                 "points": points_text(compared.points),
-                "loss": loss_text(run.result.test_loss if run.result else None),
+                "loss": loss_text(run.result.test_loss if run.result else None, run.experiment.reads_text),
                 "step": seconds_text(run.step_seconds),
                 "slowdown": slowdown_text(compared.slowdown),
                 "audit": run.audit_totals,

@@ -58,7 +58,7 @@ class RunRecord:
     @property
     def step_seconds(self) -> float | None:
         """The median over the logged intervals of their mean time per training step."""
-        times = [row.step_seconds for row in self.steps or self.epochs]
+        times = [row.step_seconds for row in self.steps or self.epochs if row.step_seconds is not None]
         return statistics.median(times) if times else None
 
     @property

@@ -24,7 +24,7 @@ def runs_table(runs: Sequence[RunRecord]) -> Table:
             str(run.width),
             accuracy_text(run.accuracy),
             points_text(compared.points),
-            loss_text(run.result.test_loss if run.result else None),
+            loss_text(run.result.test_loss if run.result else None, run.experiment.reads_text),
             seconds_text(run.step_seconds),
             slowdown_text(compared.slowdown),
         )

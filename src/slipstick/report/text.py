@@ -1,5 +1,7 @@
 """Numbers as a reader wants them, for terminal and page alike. Nothing known is a dash."""
 
+import math
+
 _NONE = "–"  # noqa: RUF001
 
 
@@ -26,5 +28,8 @@ def slowdown_text(ratio: float | None) -> str:
     return f"{ratio:.1f}x" if ratio < 100 else f"{ratio:.0f}x"
 
 
-def loss_text(loss: float | None) -> str:
-    return _NONE if loss is None else f"{loss:.3f}"
+def loss_text(loss: float | None, per_character: bool = False) -> str:
+    """In nats; of the next character also in bits per character."""
+    if loss is None:
+        return _NONE
+    return f"{loss:.3f} ({loss / math.log(2):.3f} bpc)" if per_character else f"{loss:.3f}"

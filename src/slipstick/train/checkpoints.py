@@ -22,6 +22,7 @@ from slipstick.train.metrics import Totals
 
 _INDEX = "checkpoint.json"
 _VERSION = 1
+_UNREADABLE = (OSError, KeyError, TypeError, ValueError, RuntimeError)
 
 
 @dataclass
@@ -92,13 +93,8 @@ def load_checkpoint(
 ) -> Checkpoint:
     """Restore model, optimiser and the generators. Raises SpecificationError where the files are damaged."""
     try:
-        index = json.loads((folder / _INDEX).read_text(encoding="utf-8"))
-        if index["version"] != _VERSION:
-            raise SpecificationError(f"{folder}: checkpoint version {index['version']}, this build reads {_VERSION}")
-        file = folder / index["tensors"]
-        if _sha256(file) != index["tensors_sha256"]:
-            raise SpecificationError(f"{file}: does not match its checkpoint; start again with --overwrite")
-        _restore(load_file(file), index["optimizer_values"], model, optimizer)
+        index, tensors = _open(folder)
+        _restore(tensors, index["optimizer_values"], model, optimizer)
         position: dict[str, Any] = index["position"]
         position |= {key: Totals(**position[key]) for key in ("epoch_totals", "window_totals")}
         torch.set_rng_state(_tensor(index["generator"]))
@@ -106,17 +102,57 @@ def load_checkpoint(
             generators = {device: _tensor(text) for device, text in index["rounding_generators"].items()}
             quantization.load_state_dict({"generator": generators})
         return Checkpoint(Position(**position), index["metrics_bytes"], index["execution"])
-    except (OSError, KeyError, TypeError, ValueError, RuntimeError) as error:
+    except _UNREADABLE as error:
         if isinstance(error, SpecificationError):
             raise
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
-        raise SpecificationError(f"{folder / _INDEX}: cannot be read ({reason}); use --overwrite") from None
+        raise SpecificationError(f"{folder / _INDEX}: cannot be read ({_reason(error)}); use --overwrite") from None
+
+
+def read_model_state(folder: Path) -> tuple[dict[str, torch.Tensor], bool]:
+    """Parameters and buffers in the checkpoint of a run folder, and whether they are a quantised model's.
+
+    Raises SpecificationError where the files are damaged.
+    """
+    try:
+        index, tensors = _open(folder)
+        return _of_model(tensors), "recipe" in index["execution"]
+    except _UNREADABLE as error:
+        raise SpecificationError(
+            f"weights = {folder}: its checkpoint cannot be read ({_reason(error)}); give another run"
+        ) from None
+
+
+def checkpoint_hash(folder: Path) -> str | None:
+    """The hash of the tensors in the checkpoint of a run folder; None where there is none."""
+    try:
+        return str(json.loads((folder / _INDEX).read_text(encoding="utf-8"))["tensors_sha256"])
+    except (OSError, KeyError, TypeError, ValueError):
+        return None
+
+
+def _open(folder: Path) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
+    """The index of a checkpoint and its tensors."""
+    index = json.loads((folder / _INDEX).read_text(encoding="utf-8"))
+    if index["version"] != _VERSION:
+        raise SpecificationError(f"{folder}: checkpoint version {index['version']}, this build reads {_VERSION}")
+    file = folder / index["tensors"]
+    if _sha256(file) != index["tensors_sha256"]:
+        raise SpecificationError(f"{file}: does not match its checkpoint; start again with --overwrite")
+    return index, load_file(file)
+
+
+def _reason(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]
+
+
+def _of_model(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    return {name.removeprefix("model."): t for name, t in tensors.items() if name.startswith("model.")}
 
 
 def _restore(
     tensors: dict[str, torch.Tensor], values: dict[str, Any], model: nn.Module, optimizer: torch.optim.Optimizer
 ) -> None:
-    model.load_state_dict({n.removeprefix("model."): t for n, t in tensors.items() if n.startswith("model.")})
+    model.load_state_dict(_of_model(tensors))
     names = _names(model, optimizer)
     state: dict[int, dict[str, Any]] = {}
     for name, tensor in tensors.items():

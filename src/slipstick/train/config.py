@@ -3,6 +3,7 @@
 An experiment file is TOML. Every key is a field below; a key that is none, or a value that cannot be, is an error.
 """
 
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
@@ -11,6 +12,7 @@ from slipstick.arithmetic import Arithmetic, arithmetic_from_dict, parse_arithme
 from slipstick.quantize import Recipe, recipe_from
 
 FP32 = "fp32"
+PYTHON_DOCS = "python-docs"
 
 ArithmeticText = str | dict[str, Any]
 
@@ -37,6 +39,9 @@ def _is_recipe(given: str | dict[str, Any]) -> str | dict[str, Any]:
 
 RecipeField = Annotated[str | dict[str, Any], AfterValidator(_is_recipe)]
 
+RunFolder = Annotated[str, Field(min_length=1), AfterValidator(lambda given: str(Path(given).expanduser().resolve()))]
+"""Relative to the working directory where it is read, absolute from then on."""
+
 
 class Section(BaseModel):
     """Base of all tables: frozen, no unknown keys, no infinities."""
@@ -45,7 +50,10 @@ class Section(BaseModel):
 
 
 class Subset(Section):
-    """Use only some images: the first of a fixed shuffle that no seed changes."""
+    """Use only some images: the first of a fixed shuffle that no seed changes.
+
+    Of text, train is the number of windows that make an epoch, and test chooses among the windows of the test part.
+    """
 
     train: Annotated[int, Field(ge=1)] | None = None
     test: Annotated[int, Field(ge=1)] | None = None
@@ -96,7 +104,27 @@ class ResNet(Section):
     width: Width = 1.0
 
 
-Model = Annotated[MLP | LeNet | SmallCNN | VGG | ResNet, Field(discriminator="name")]
+class Transformer(Section):
+    """Pre-norm transformer that predicts the next character from up to ``context`` before it.
+
+    width: of every position's vector, shared out among the heads. The feed-forward layers are four times as wide.
+    """
+
+    name: Literal["transformer"]
+    width: Annotated[int, Field(ge=1, le=4096)] = 64
+    layers: Annotated[int, Field(ge=1, le=64)] = 2
+    heads: Annotated[int, Field(ge=1)] = 4
+    context: Annotated[int, Field(ge=1, le=4096)] = 64
+    dropout: Dropout = 0.0
+
+    @model_validator(mode="after")
+    def _heads_share_the_width(self) -> "Transformer":
+        if self.width % self.heads:
+            raise ValueError(f"width = {self.width} is not divisible by heads = {self.heads}")
+        return self
+
+
+Model = Annotated[MLP | LeNet | SmallCNN | VGG | ResNet | Transformer, Field(discriminator="name")]
 
 
 class SGD(Section):
@@ -177,11 +205,16 @@ Schedule = Annotated[Constant | Cosine | Step, Field(discriminator="kind")]
 class Experiment(Section):
     """One training run.
 
-    data: "digits", a Hugging Face dataset name, or a local folder.
+    data: "digits", a Hugging Face dataset name, or a local folder of images; "python-docs" or the path of a .txt file,
+        which go with the model "transformer".
     arithmetic: "fp32", a line such as "LNS(5,5) hamad2025", or a table (see ``slipstick.arithmetic``).
     update: the arithmetic of the optimiser step, weights and running statistics; default: as ``arithmetic``.
     quantize: with arithmetic "fp32", the recipe that rounds tensors by role: its name, a table with the name under
         ``recipe`` and what is different, or a whole recipe.
+    weights: the folder of a run that this one starts from: parameters and buffers of its checkpoint, not the
+        optimiser. A recipe is attached, and its ranges are calibrated, with them in place.
+    epochs: 0 trains nothing and evaluates the network as it starts.
+    variant: words added to the run's name and folder. A comparison sets them where runs would share a folder.
     threads: changes speed; for "fp32" also PyTorch's own bits. Default: PyTorch's choice.
     log_every, checkpoint_minutes: how often metrics are written and how often, besides each epoch's end, a checkpoint.
     """
@@ -197,10 +230,12 @@ class Experiment(Section):
     arithmetic: ArithmeticField = FP32
     update: ArithmeticField | None = None
     quantize: RecipeField | None = None
+    weights: RunFolder | None = None
+    variant: Annotated[str, Field(min_length=1)] | None = None
     optimizer: Optimizer = SGD()
     schedule: Schedule = Constant()
     batch: Annotated[int, Field(ge=2)] = 64
-    epochs: Annotated[int, Field(ge=1)] = 10
+    epochs: Annotated[int, Field(ge=0)] = 10
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
     threads: Annotated[int, Field(ge=1, le=1024)] | None = None
     log_every: Annotated[int, Field(ge=1)] = 20
@@ -214,6 +249,23 @@ class Experiment(Section):
         if self.quantize is not None and not floats:
             raise ValueError(f"quantize rounds fp32 training; it does not go with arithmetic = {self.arithmetic!r}")
         return self
+
+    @model_validator(mode="after")
+    def _model_reads_data(self) -> "Experiment":
+        if self.reads_text and not isinstance(self.model, Transformer):
+            raise ValueError(f"data = {self.data!r} is text, model {self.model.name!r} reads images; use transformer")
+        if not self.reads_text and isinstance(self.model, Transformer):
+            raise ValueError(
+                f"model 'transformer' reads text, not data = {self.data!r}; use {PYTHON_DOCS!r} or the path of a .txt"
+            )
+        if self.reads_text and (self.image_size is not None or self.augment != Augment()):
+            raise ValueError(f"image_size and augment change images; data = {self.data!r} is text; drop them")
+        return self
+
+    @property
+    def reads_text(self) -> bool:
+        """Whether ``data`` is text."""
+        return self.data == PYTHON_DOCS or self.data.lower().endswith(".txt")
 
     @property
     def is_fp32(self) -> bool:
@@ -234,6 +286,7 @@ class RunChoice(Section):
     label: str | None = None
     quantize: RecipeField | None = None
     optimizer: Optimizer | None = None
+    weights: RunFolder | None = None
 
 
 class Comparison(Section):

@@ -3,7 +3,7 @@
 import difflib
 import json
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, TypeVar, get_args
@@ -12,7 +12,7 @@ from pydantic import BaseModel, ValidationError
 
 from slipstick.errors import SpecificationError
 from slipstick.train.config import FP32, Comparison, Experiment, RunChoice
-from slipstick.train.naming import run_label, run_slug
+from slipstick.train.naming import run_label, run_slug, variant_of
 
 DEMO = "digits.toml"
 
@@ -45,11 +45,23 @@ def load_comparison(
     for key in _WHAT_RUNS_CHOOSE:
         data.pop(key, None)
     runs = [_validate(Experiment, {**data, **c.model_dump(exclude_none=True)}, source, overrides) for c in choices]
+    runs = _told_apart(runs, lambda: _validate(Experiment, data, source, overrides))
     slugs = [run_slug(run) for run in runs]
     for run, slug in zip(runs, slugs, strict=True):
         if slugs.count(slug) > 1:
             raise SpecificationError(f"{source}: the run {run_label(run)!r} is listed twice; keep one")
     return Comparison(name=runs[0].name, out=runs[0].out, runs=tuple(runs))
+
+
+def _told_apart(runs: list[Experiment], base: Callable[[], Experiment]) -> list[Experiment]:
+    """Runs that would share a folder get their optimiser or initial weights into their names; ``base``: the file's."""
+    slugs = [run_slug(run) for run in runs]
+    shared = [slugs.count(slug) > 1 for slug in slugs]
+    if not any(shared):
+        return runs
+    file = base()
+    variants = [variant_of(run, file) if often else None for run, often in zip(runs, shared, strict=True)]
+    return [run.model_copy(update={"variant": v}) if v else run for run, v in zip(runs, variants, strict=True)]
 
 
 def experiment_toml(experiment: Experiment) -> str:

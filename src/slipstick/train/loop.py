@@ -9,6 +9,7 @@ import math
 import statistics
 import time
 from collections.abc import Iterator
+from contextlib import nullcontext
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -24,13 +25,21 @@ from slipstick.train.config import Experiment
 from slipstick.train.data import Data, load_data
 from slipstick.train.distance_log import DistanceLog
 from slipstick.train.execution import Execution
+from slipstick.train.initial_weights import load_initial_weights
 from slipstick.train.interrupts import Interrupted, StopRequest
 from slipstick.train.metrics import MetricsLog, Row, Totals, read_metrics
 from slipstick.train.models import build_model
 from slipstick.train.naming import run_folder, run_label
 from slipstick.train.optimizers import build_optimizer, learning_rate, set_learning_rate
 from slipstick.train.progress import EpochSummary, TrainingProgress
-from slipstick.train.run_folder import Result, prepare_folder, read_result, record_environment, write_result
+from slipstick.train.run_folder import (
+    Result,
+    check_folder,
+    prepare_folder,
+    read_result,
+    record_environment,
+    write_result,
+)
 
 _EVALUATION_BATCH = 250
 _MEDIAN_EPOCHS = 10
@@ -60,11 +69,12 @@ def train(
     with torch.random.fork_rng(devices=[]):
         try:
             torch.set_num_threads(experiment.threads or threads)
-            run = Run(experiment, data, distances)
+            fresh = check_folder(folder, experiment, resume, overwrite) == "absent"
+            run = Run(experiment, data, distances, fresh)
             state = prepare_folder(folder, experiment, resume, overwrite)
             if state == "complete" and (result := read_result(folder)):
                 return result
-            record_environment(folder)
+            record_environment(folder, data.facts)
             return run.execute(folder, state == "started", quiet, stop or StopRequest())
         finally:
             torch.set_num_threads(threads)
@@ -77,23 +87,28 @@ class DivergenceError(Exception):
 class Run:
     """One run in memory: network, optimiser, how far it is."""
 
-    def __init__(self, experiment: Experiment, data: Data, distances: DistanceLog | None = None) -> None:
+    def __init__(
+        self, experiment: Experiment, data: Data, distances: DistanceLog | None = None, fresh: bool = True
+    ) -> None:
+        """``fresh``: not to be resumed from a checkpoint, so that it needs its initial weights."""
         self.experiment = experiment
         self.data = data
         self.distances = distances
         self.execution = Execution.of(experiment)
         torch.manual_seed(experiment.seed)
-        self.model: nn.Module = build_model(experiment, data.channels, data.size, data.classes)
-        self.quantization = self.execution.quantize(self.model, self._calibration_images())
+        self.model: nn.Module = build_model(experiment, data.shape, data.classes)
+        if fresh and experiment.weights is not None:
+            load_initial_weights(self.model, experiment.weights)
+        self.quantization = self.execution.quantize(self.model, self._calibration_inputs())
         self.optimizer = build_optimizer(experiment, self.model.named_parameters())
         if self.quantization is not None:
             self.quantization.attach(self.optimizer)
         self.execution.snap_(self.model)
         self.position = Position()
 
-    def _calibration_images(self) -> Iterator[torch.Tensor]:
+    def _calibration_inputs(self) -> Iterator[torch.Tensor]:
         batches = self.data.training_batches(self.experiment.seed, 0, 0)
-        return (images for images, _ in islice(batches, _CALIBRATION_BATCHES))
+        return (inputs for inputs, _ in islice(batches, _CALIBRATION_BATCHES))
 
     def execute(self, folder: Path, resume: bool, quiet: bool, stop: StopRequest) -> Result:
         """Train from the beginning or the folder's checkpoint to the end."""
@@ -106,13 +121,16 @@ class Run:
         with (
             MetricsLog(folder, keep_bytes, self._global_step) as self._log,
             TrainingProgress(label, steps, self._global_step, quiet) as self._progress,
-            stop,
+            stop if steps else nullcontext(),  # an evaluation has no step to stop after: Ctrl-C ends it at once
         ):
             try:
+                if steps == 0:
+                    self._evaluate_only()
                 for _ in range(self.position.epoch, self.experiment.epochs):
                     self._epoch()
             except (NonFiniteError, DivergenceError) as error:
-                return self._finish("diverged", f"{error} (epoch {self.position.epoch + 1})")
+                when = f"epoch {self.position.epoch + 1}" if steps else "evaluation"
+                return self._finish("diverged", f"{error} ({when})")
             return self._finish("finished", "")
 
     @property
@@ -126,10 +144,16 @@ class Run:
     def _elapsed(self) -> float:
         return self._resumed_at + time.perf_counter() - self._started_at
 
+    def _evaluate_only(self) -> None:
+        self._checkpoint()  # of the beginning, so that a resumed evaluation is a whole one
+        test_loss, test_accuracy = self.evaluate()
+        self._log.append(Row("epoch", 0, 0, None, None, None, test_loss, test_accuracy, None, self._elapsed))
+        self._progress.evaluation(test_loss, test_accuracy)
+
     def _epoch(self) -> None:
         position = self.position
-        for images, labels in self.data.training_batches(self.experiment.seed, position.epoch, position.step):
-            self._step(images, labels)
+        for inputs, targets in self.data.training_batches(self.experiment.seed, position.epoch, position.step):
+            self._step(inputs, targets)
             position.step += 1
             if self._global_step % self.experiment.log_every == 0:
                 self._log.append(self._row("step", position.window_totals))
@@ -138,30 +162,31 @@ class Run:
             if self._stop.requested is not None or due:
                 self._checkpoint()
         test_loss, test_accuracy = self.evaluate()
-        row = self._row("epoch", position.epoch_totals, test_loss, test_accuracy)
+        totals = position.epoch_totals
+        row = self._row("epoch", totals, test_loss, test_accuracy)
         self._log.append(row)
         self._progress.epoch(
             EpochSummary(
                 row.epoch,
                 self.experiment.epochs,
-                row.train_loss,
-                row.train_accuracy,
+                totals.mean_loss,
+                totals.accuracy,
                 test_loss,
                 test_accuracy,
-                row.step_seconds,
+                totals.step_seconds,
             )
         )
         position.epoch, position.step, position.epoch_totals = position.epoch + 1, 0, Totals()
         self._checkpoint()
 
-    def _step(self, images: torch.Tensor, labels: torch.Tensor) -> None:
+    def _step(self, inputs: torch.Tensor, targets: torch.Tensor) -> None:
         first = self._global_step == 0
         recorder = None if self.distances is None else self.distances.recorder(self._global_step)
         set_learning_rate(self.optimizer, self._learning_rate(self._global_step))
         self.model.train()
         start = time.perf_counter()
         with self.execution.context(audit=first, record=recorder) as run:
-            logits = self.model(images)
+            logits, labels = _flat(self.model(inputs), targets)
             loss = F.cross_entropy(logits, labels)
             self.optimizer.zero_grad()
             loss.backward()
@@ -182,14 +207,14 @@ class Run:
     def evaluate(self) -> tuple[float, float]:
         """Loss and accuracy on the test set: forward in the arithmetic, loss and prediction read exactly from it."""
         self.model.eval()
-        loss, correct = 0.0, 0
+        loss, correct, count = 0.0, 0, 0
         with torch.no_grad():
-            for images, labels in self.data.test_batches(_EVALUATION_BATCH):
+            for inputs, targets in self.data.test_batches(_EVALUATION_BATCH):
                 with self.execution.context():
-                    logits = self.model(images)
+                    logits, labels = _flat(self.model(inputs), targets)
                 loss += F.cross_entropy(logits.double(), labels, reduction="sum").item()
                 correct += int((logits.argmax(dim=1) == labels).sum())
-        count = len(self.data.test)
+                count += len(labels)
         return loss / count, correct / count
 
     def _row(self, kind: str, totals: Totals, test_loss: float | None = None, accuracy: float | None = None) -> Row:
@@ -245,16 +270,21 @@ class Run:
         result = Result(
             status=status,
             message=message,
-            epochs=len(epochs),
+            epochs=self.position.epoch,
             steps=self._global_step,
             accuracy=accuracies[-1] if accuracies else None,
             best_accuracy=max(accuracies, default=None),
             median_last_accuracy=statistics.median(accuracies[-_MEDIAN_EPOCHS:]) if accuracies else None,
             test_loss=epochs[-1].test_loss if epochs else None,
             elapsed_seconds=self._elapsed,
-            training_images=len(self.data.train),
-            test_images=len(self.data.test),
+            training_images=self.data.training_samples,
+            test_images=self.data.test_samples,
             parameters=sum(parameter.numel() for parameter in self.model.parameters()),
         )
         write_result(self._folder, result)
         return result
+
+
+def _flat(logits: torch.Tensor, targets: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Logits (N, classes) and labels (N,), also where a sample has several positions: (samples, positions, ...)."""
+    return logits.flatten(0, -2), targets.flatten()

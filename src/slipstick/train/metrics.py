@@ -12,7 +12,7 @@ from slipstick.train.atomic_files import replace_atomically
 
 @dataclass
 class Totals:
-    """Sums over training steps."""
+    """Sums over training steps. images: of text, positions at which a character was predicted."""
 
     loss: float = 0.0
     correct: int = 0
@@ -44,19 +44,20 @@ class Totals:
 class Row:
     """A line of metrics.csv. kind "step": means since the last one; "epoch": means over it, and the test set's.
 
-    epoch and step count from 1. step_seconds is the mean time of forward, backward and update; elapsed_seconds the
-    time spent in this run so far, evaluation included.
+    epoch and step count from 1; where nothing was trained both are 0 and what training gives is None. step_seconds is
+    the mean time of forward, backward and update; elapsed_seconds the time spent in this run so far, evaluation
+    included.
     """
 
     kind: str
     epoch: int
     step: int
-    lr: float
-    train_loss: float
-    train_accuracy: float
+    lr: float | None
+    train_loss: float | None
+    train_accuracy: float | None
     test_loss: float | None
     test_accuracy: float | None
-    step_seconds: float
+    step_seconds: float | None
     elapsed_seconds: float
 
 
@@ -116,12 +117,12 @@ def _row(record: dict[str, Any]) -> Row:
         kind=record["kind"],
         epoch=int(record["epoch"]),
         step=int(record["step"]),
-        lr=float(record["lr"]),
-        train_loss=float(record["train_loss"]),
-        train_accuracy=float(record["train_accuracy"]),
+        lr=number("lr"),
+        train_loss=number("train_loss"),
+        train_accuracy=number("train_accuracy"),
         test_loss=number("test_loss"),
         test_accuracy=number("test_accuracy"),
-        step_seconds=float(record["step_seconds"]),
+        step_seconds=number("step_seconds"),
         elapsed_seconds=float(record["elapsed_seconds"]),
     )
 

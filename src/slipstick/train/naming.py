@@ -3,11 +3,17 @@
 import hashlib
 import json
 import re
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from slipstick.arithmetic import Arithmetic, LogArithmetic
-from slipstick.quantize import Recipe, recipe_from, recipe_names
-from slipstick.train.config import FP32, Experiment, resolve_arithmetic
+from slipstick.quantize import ROLES, Recipe, recipe_from, recipe_names
+from slipstick.quantize.roles import FULL_PRECISION
+from slipstick.train.config import FP32, Experiment, Optimizer, resolve_arithmetic
+
+_SLUG_WORDS = 80
+"""Characters of a folder's name that tell how a recipe was changed."""
 
 
 def tables_hash(arithmetic: Arithmetic | None) -> str | None:
@@ -27,34 +33,95 @@ def run_label(experiment: Experiment) -> str:
     """The run in one line of text."""
     if experiment.label:
         return experiment.label
-    optimizer = _optimizer_name(experiment)
-    return ", update ".join(_arithmetic_names(experiment)) + (f", {optimizer}" if optimizer else "")
+    recipe = experiment.recipe
+    names = _arithmetic_names(experiment) if recipe is None else [_recipe_label(recipe)]
+    variant = experiment.variant or _optimizer_name(experiment)
+    return ", update ".join(names) + (f", {variant}" if variant else "")
 
 
 def run_slug(experiment: Experiment) -> str:
     """The run as a folder name: letters, digits, hyphens."""
-    names = (re.sub(r"[^a-z0-9.]+", "-", name.lower()).strip("-") for name in _arithmetic_names(experiment))
-    optimizer = _optimizer_name(experiment)
-    return "--update-".join(names) + (f"--{optimizer}" if optimizer else "")
+    recipe = experiment.recipe
+    names = _arithmetic_names(experiment) if recipe is None else [_recipe_slug(recipe)]
+    variant = experiment.variant or _optimizer_name(experiment)
+    return "--update-".join(map(_slug, names)) + (f"--{_slug(variant)}" if variant else "")
 
 
 def run_folder(experiment: Experiment) -> Path:
     return Path(experiment.out) / experiment.name / run_slug(experiment)
 
 
+def variant_of(experiment: Experiment, base: Experiment) -> str | None:
+    """In words what a row of a comparison has besides its arithmetic that its file (``base``) has not, if anything."""
+    if (experiment.optimizer, experiment.weights) == (base.optimizer, base.weights):
+        return None
+    words = [_optimizer_words(experiment.optimizer, base.optimizer) or _optimizer_name(experiment)]
+    if experiment.weights != base.weights:
+        words.append("weights=" + "/".join(Path(str(experiment.weights)).parts[-2:]))
+    return " ".join(word for word in words if word)
+
+
+def _optimizer_words(given: Optimizer, base: Optimizer) -> str:
+    """What is different; of another kind its name, and what is not its default."""
+    if given.name == base.name:
+        return " ".join(_changes(given.model_dump(), base.model_dump()))
+    return " ".join([given.name, *_changes(given.model_dump(exclude={"name"}, exclude_defaults=True), {})])
+
+
 def _arithmetic_names(experiment: Experiment) -> list[str]:
-    if experiment.recipe is not None:
-        return [_recipe_name(experiment.recipe)]
     given = [experiment.arithmetic] + ([experiment.update] if experiment.update is not None else [])
     return [_name(resolve_arithmetic(text)) for text in given]
 
 
-def _recipe_name(recipe: Recipe) -> str:
-    """Its name; with a hash where it is not the shipped recipe of that name."""
-    if recipe.name in recipe_names() and recipe_from(recipe.name) == recipe:
-        return recipe.name
-    data = json.dumps(recipe.to_dict(), sort_keys=True)
-    return f"{recipe.name} {hashlib.sha256(data.encode()).hexdigest()[:8]}"
+def _recipe_label(recipe: Recipe) -> str:
+    """Its name, and what is different from the shipped recipe of that name; a hash where there is none."""
+    if recipe.name not in recipe_names():
+        return f"{recipe.name} {_hash(recipe.to_dict())}"
+    return " ".join([recipe.name, *_recipe_changes(recipe)])
+
+
+def _recipe_slug(recipe: Recipe) -> str:
+    """As the label; where it is changed, cut to a length and with a hash, so that no two are the same."""
+    if recipe.name not in recipe_names() or recipe == recipe_from(recipe.name):
+        return _recipe_label(recipe)
+    words = " ".join(_recipe_changes(recipe))
+    return f"{recipe.name} {words[:_SLUG_WORDS]} {_hash(recipe.to_dict())}"
+
+
+def _recipe_changes(recipe: Recipe) -> list[str]:
+    return _changes(recipe.to_dict(), recipe_from(recipe.name).to_dict())
+
+
+def _changes(data: Mapping[str, Any], base: Mapping[str, Any]) -> list[str]:
+    """What is different in ``data``, as in ``weight.format.bits=4``; all of a format of another kind."""
+    words = []
+    for key in {**base, **data}:
+        value, old = data.get(key), base.get(key)
+        if value == old:
+            continue
+        if isinstance(value, Mapping):
+            if not isinstance(old, Mapping) or (key == "format" and old["format"] != value["format"]):
+                old = {}
+            words += [f"{key}.{word}" for word in _changes(value, old)]
+        elif value is None:
+            words.append(f"{key}={FULL_PRECISION if key in ROLES else 'default'}")
+        else:
+            words.append(f"{key}={_value(value)}")
+    return words
+
+
+def _value(value: Any) -> str:
+    if isinstance(value, str):
+        return value
+    return _hash(value) if isinstance(value, list) else json.dumps(value)
+
+
+def _hash(data: Any) -> str:
+    return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()[:8]
+
+
+def _slug(words: str) -> str:
+    return re.sub(r"[^a-z0-9.]+", "-", words.lower()).strip("-")
 
 
 def _optimizer_name(experiment: Experiment) -> str | None:

@@ -47,11 +47,11 @@ def set_learning_rate(optimizer: torch.optim.Optimizer, lr: float) -> None:
 
 def learning_rate(experiment: Experiment, step: int, steps_per_epoch: int) -> float:
     """Of the training step with this index (from 0): a closed form in float64, so that nothing needs to be saved."""
-    schedule, top = experiment.schedule, experiment.optimizer.lr
+    schedule, top, epochs = experiment.schedule, experiment.optimizer.lr, max(1, experiment.epochs)
     epoch = step // steps_per_epoch
     if isinstance(schedule, Constant):
         return top
     if isinstance(schedule, Cosine):
-        done = step / (experiment.epochs * steps_per_epoch) if schedule.per == "batch" else epoch / experiment.epochs
+        done = step / (epochs * steps_per_epoch) if schedule.per == "batch" else epoch / epochs
         return schedule.eta_min + (top - schedule.eta_min) * (1 + math.cos(math.pi * done)) / 2
     return float(top * schedule.factor ** sum(epoch + 1 >= start for start in schedule.epochs))

@@ -58,7 +58,7 @@ class TrainingProgress:
         self._console = Console(stderr=True, quiet=quiet)
         self._progress = _progress(self._console)
         self._label = label
-        self._task = self._progress.add_task(label, total=steps, completed=done, metrics="")
+        self._task = self._progress.add_task(label, total=steps or None, completed=done, metrics="")
 
     def __enter__(self) -> "TrainingProgress":
         self._progress.start()
@@ -77,6 +77,14 @@ class TrainingProgress:
             f"  train loss {summary.train_loss:.3f} accuracy {summary.train_accuracy:.3f}"
             f"  test loss {summary.test_loss:.3f} accuracy {summary.test_accuracy:.3f}"
             f"  {1000 * summary.step_seconds:.0f} ms/step",
+            highlight=False,
+            soft_wrap=True,
+        )
+
+    def evaluation(self, test_loss: float, test_accuracy: float) -> None:
+        """The one line of a run that trains nothing."""
+        self._console.print(
+            f"{self._label}: not trained  test loss {test_loss:.3f} accuracy {test_accuracy:.3f}",
             highlight=False,
             soft_wrap=True,
         )

@@ -1,9 +1,9 @@
 """One run's folder: what it holds, and whether a run may start or go on there.
 
-experiment.toml   the resolved experiment          metrics.csv       rows per interval and per epoch
-environment.json  versions and machine             tensorboard/      the same for TensorBoard
-audit.json        operators of the first step      checkpoint*       the last checkpoint
-distances.json    what --record-d measured
+experiment.toml   the resolved experiment          metrics.csv           rows per interval and per epoch
+environment.json  versions and machine             tensorboard/          the same for TensorBoard
+audit.json        operators of the first step      checkpoint*           the last checkpoint
+distances.json    what --record-d measured         initial_weights.json  the checkpoint that it started from
 result.json       written at the end: its presence means that the run is complete
 """
 
@@ -20,6 +20,7 @@ from slipstick.train.checkpoints import has_checkpoint
 from slipstick.train.config import Experiment
 from slipstick.train.environment import environment
 from slipstick.train.experiment_files import experiment_toml
+from slipstick.train.initial_weights import check_initial_weights, record_initial_weights, started_from
 
 _RESULT = "result.json"
 _EXPERIMENT = "experiment.toml"
@@ -29,6 +30,8 @@ _FREE_TO_CHANGE = ("label", "out", "log_every", "checkpoint_minutes")
 @dataclass(frozen=True)
 class Result:
     """How a run ended. Accuracies are of the test set, from 0 to 1; None where no epoch was completed.
+
+    Losses are in nats. Of text, losses and accuracies are means over all positions, and its windows count as images.
 
     median_last_accuracy: the median over the last ten epochs, as Hamad et al. 2025 report.
     """
@@ -68,6 +71,8 @@ def prepare_folder(folder: Path, experiment: Experiment, resume: bool, overwrite
                 shutil.rmtree(folder)
             folder.mkdir(parents=True, exist_ok=True)
             write_text(folder / _EXPERIMENT, experiment_toml(experiment))
+            if experiment.weights is not None:
+                record_initial_weights(folder, experiment.weights)
         except OSError as error:
             raise SpecificationError(f"{folder}: cannot be written: {error.strerror}; choose another --out") from None
     return state
@@ -82,14 +87,25 @@ def check_folder(folder: Path, experiment: Experiment, resume: bool, overwrite: 
         )
     if state != "absent":
         _require_same(folder, experiment)
+    elif experiment.weights is not None:
+        check_initial_weights(experiment.weights, folder)
     return state
 
 
-def record_environment(folder: Path) -> None:
-    """Append to environment.json, one entry for every start."""
+def record_environment(folder: Path, data_facts: dict[str, Any]) -> None:
+    """Append to environment.json, one entry for every start.
+
+    Raises SpecificationError where the data is not what it was at the last one.
+    """
     path = folder / "environment.json"
     starts: list[Any] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else []
-    write_json(path, [*starts, environment()])
+    for key, value in data_facts.items():
+        if starts and starts[-1].get(key) != value:
+            raise SpecificationError(
+                f"{folder}: the data has changed since it was started ({key} was {starts[-1].get(key)}, is {value}); "
+                "bring it back, or use --overwrite"
+            )
+    write_json(path, [*starts, {**environment(), **data_facts}])
 
 
 def write_result(folder: Path, result: Result) -> None:
@@ -113,12 +129,25 @@ def read_experiment(folder: Path) -> Experiment:
 
 def _require_same(folder: Path, experiment: Experiment) -> None:
     before, now = read_experiment(folder).model_dump(), experiment.model_dump()
+    free = set(_FREE_TO_CHANGE)
+    if before["weights"] and now["weights"] and _holds_its_weights(now["weights"], folder):
+        free.add("weights")  # the same ones in another place
     for key in before:
-        if key not in _FREE_TO_CHANGE and before[key] != now[key]:
+        if key not in free and before[key] != now[key]:
             raise SpecificationError(
                 f"{folder}: was started with {key} = {_shown(before[key])}, not {_shown(now[key])}; "
                 "change it back, or choose another --out or name"
             )
+
+
+def _holds_its_weights(weights: str, folder: Path) -> bool:
+    """Whether ``weights`` is there. Raises SpecificationError where it is not what the run was started from."""
+    same = started_from(folder, weights)
+    if same is False:
+        raise SpecificationError(
+            f"{folder}: was started from other weights than {weights} holds now; use --overwrite, or give those"
+        )
+    return same is True
 
 
 def _shown(value: Any) -> str:

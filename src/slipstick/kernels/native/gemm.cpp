@@ -43,19 +43,6 @@ const GemmPath& choose_path(const GemmPlan& plan, int64_t terms, bool generic) {
     return terms <= plan.generic.unchecked_terms ? kernels.unchecked : kernels.checked;
 }
 
-// Reused by every block that a thread computes.
-char* workspace(size_t bytes) {
-    thread_local Buffer buffer;
-    thread_local size_t held = 0;
-    if (bytes > held) {
-        buffer.reset();
-        held = 0;
-        buffer = allocate(bytes);
-        held = bytes;
-    }
-    return buffer.get();
-}
-
 void decode_block(const Arithmetic& arithmetic, const GemmBlock& block, const int64_t* out_rows,
                   const int64_t* out_columns, float* out) {
     const bool together = out_columns[block.columns - 1] - out_columns[0] == block.columns - 1;

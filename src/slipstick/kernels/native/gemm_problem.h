@@ -3,102 +3,16 @@
 
 #include <algorithm>
 #include <atomic>
-#include <cstdlib>
 #include <cstring>
-#include <memory>
-#include <new>
-#include <vector>
 
 #include "elementwise.h"
 #include "gemm.h"
+#include "operands.h"
 #include "threads.h"
 
 namespace slipstick {
 
 namespace {
-
-using Longs = std::vector<int64_t>;
-
-// Offsets of all index tuples of a list of dimensions, row-major; `field` chooses one of a dimension's strides.
-class Dims {
-public:
-    // Flat list of size, stride, stride, ... per dimension.
-    Dims(const Longs& flat, int strides) : strides_(strides), flat_(flat) {}
-
-    int64_t size() const {
-        int64_t product = 1;
-        for (size_t i = 0; i < flat_.size(); i += strides_ + 1) product *= flat_[i];
-        return product;
-    }
-
-    Longs offsets(int field) const {
-        Longs made{0};
-        for (size_t i = 0; i < flat_.size(); i += strides_ + 1) {
-            const int64_t size = flat_[i], stride = flat_[i + 1 + field];
-            Longs next;
-            next.reserve(made.size() * size);
-            for (int64_t base : made)
-                for (int64_t j = 0; j < size; ++j) next.push_back(base + j * stride);
-            made = std::move(next);
-        }
-        return made;
-    }
-
-private:
-    int strides_;
-    const Longs& flat_;
-};
-
-struct FreeDeleter {
-    void operator()(void* p) const { std::free(p); }
-};
-using Buffer = std::unique_ptr<char, FreeDeleter>;
-
-inline Buffer allocate(size_t bytes) {
-    char* p = static_cast<char*>(std::aligned_alloc(64, (bytes + 127) / 64 * 64));
-    if (!p) throw std::bad_alloc();
-    return Buffer(p);
-}
-
-// A tensor and the place of its codes: base + sum of index * to-stride in a buffer of `total` codes; gaps are zero.
-struct Operand {
-    enum Kind { float32 = 0, float64 = 1, ones = 2 };
-
-    Kind kind;
-    const void* data;
-    int64_t base, total;
-    Longs sizes, from, to;  // strides in elements
-
-    // kind, data, base, total, then size, from, to per dimension.
-    explicit Operand(const Longs& flat)
-        : kind(static_cast<Kind>(flat.at(0))), data(reinterpret_cast<const void*>(flat.at(1))), base(flat.at(2)),
-          total(flat.at(3)) {
-        for (size_t i = 4; i + 2 < flat.size(); i += 3) {
-            const int64_t size = flat[i], source = flat[i + 1], target = flat[i + 2];
-            if (size == 1) continue;
-            if (!sizes.empty() && from.back() == source * size && to.back() == target * size) {
-                sizes.back() *= size;
-                from.back() = source;
-                to.back() = target;
-            } else {
-                sizes.push_back(size);
-                from.push_back(source);
-                to.push_back(target);
-            }
-        }
-        if (sizes.empty()) {
-            sizes.push_back(1);
-            from.push_back(1);
-            to.push_back(1);
-        }
-    }
-
-    int64_t count() const {
-        int64_t product = 1;
-        for (int64_t size : sizes) product *= size;
-        return product;
-    }
-};
 
 // The codes of an operand, int16 where the format's width allows it.
 template <typename Code>

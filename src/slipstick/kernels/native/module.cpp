@@ -10,6 +10,7 @@ namespace nb = nanobind;
 namespace slipstick {
 void bind_elementwise(nb::module_& m);
 void bind_gemm(nb::module_& m);
+void bind_linear(nb::module_& m);
 }  // namespace slipstick
 
 NB_MODULE(native, m) {
@@ -29,4 +30,5 @@ NB_MODULE(native, m) {
     });
     slipstick::bind_elementwise(m);
     slipstick::bind_gemm(m);
+    slipstick::bind_linear(m);
 }

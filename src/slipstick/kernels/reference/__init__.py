@@ -10,6 +10,7 @@ int64, so nothing wraps. Nothing here is fast, and nothing here knows of a kerne
 
 from slipstick.kernels.reference.addition import add, subtract
 from slipstick.kernels.reference.functions import apply, exp, log, power, sigmoid, tanh
+from slipstick.kernels.reference.linear import linear_matmul, linear_products, linear_result, linear_sum
 from slipstick.kernels.reference.logs import LogArray, convert, encode, from_codes, rounded, zeros
 from slipstick.kernels.reference.products import (
     addmm,
@@ -49,6 +50,10 @@ __all__ = [
     "exp",
     "from_codes",
     "less",
+    "linear_matmul",
+    "linear_products",
+    "linear_result",
+    "linear_sum",
     "log",
     "matmul",
     "maximum",

@@ -2,17 +2,25 @@
 
 from torch import nn
 
-from slipstick.train.config import MLP, VGG, Experiment, LeNet, ResNet, SmallCNN
+from slipstick.train.config import MLP, VGG, Experiment, LeNet, ResNet, SmallCNN, Transformer
 from slipstick.train.models.lenet import build_lenet
 from slipstick.train.models.mlp import build_mlp
 from slipstick.train.models.resnet import build_resnet
 from slipstick.train.models.small_cnn import build_small_cnn
+from slipstick.train.models.transformer import build_transformer
 from slipstick.train.models.vgg import build_vgg
 
 
-def build_model(experiment: Experiment, channels: int, size: tuple[int, int], classes: int) -> nn.Module:
-    """The network of ``experiment`` for images (channels, *size). Initialised by PyTorch's defaults."""
+def build_model(experiment: Experiment, shape: tuple[int, ...], classes: int) -> nn.Module:
+    """The network of ``experiment`` for inputs of ``shape``, images (channels, height, width) or text (context,).
+
+    Initialised by PyTorch's defaults.
+    """
     model = experiment.model
+    if isinstance(model, Transformer):
+        return build_transformer(model, classes)
+    channels, height, width = shape
+    size = (height, width)
     match model:
         case MLP():
             return build_mlp(model, channels * size[0] * size[1], classes)
@@ -26,4 +34,12 @@ def build_model(experiment: Experiment, channels: int, size: tuple[int, int], cl
             return build_resnet(model, channels, classes)
 
 
-__all__ = ["build_lenet", "build_mlp", "build_model", "build_resnet", "build_small_cnn", "build_vgg"]
+__all__ = [
+    "build_lenet",
+    "build_mlp",
+    "build_model",
+    "build_resnet",
+    "build_small_cnn",
+    "build_transformer",
+    "build_vgg",
+]

@@ -5,7 +5,7 @@ import time
 import pytest
 import torch
 
-from slipstick.bench import kernels, timing
+from slipstick.bench import datapath, kernels, timing
 from slipstick.bench.training_step import step_cost
 
 
@@ -36,3 +36,11 @@ def test_a_training_step_costs_time_and_memory() -> None:
     cost = step_cost("LNS(5,5) hamad2025", batch=8, width=0.1, repeats=1, threads=1)
     assert cost.seconds > 0
     assert cost.peak_memory > 0
+
+
+def test_every_datapath_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(datapath, "MATMULS", ((8, 16, 8),))
+    with timing.threads(1):
+        rows = list(datapath.datapath_rows())
+    assert len({row.arithmetic for row in rows}) == 3
+    assert all(row.reference == "torch.matmul fp32" and row.rate > 0 and row.ratio > 0 for row in rows)

@@ -1,10 +1,13 @@
 """What ``slipstick bench`` shows, row by row as it is measured."""
 
+from itertools import chain
+
 import torch
 from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
+from slipstick.bench.datapath import datapath_rows
 from slipstick.bench.kernels import kernel_rows
 from slipstick.bench.training_step import step_cost
 from slipstick.train.environment import environment
@@ -19,7 +22,7 @@ def print_kernels(arithmetics: tuple[str, ...]) -> None:
     console.print(f"instruction set {facts['isa']}, torch {torch.__version__}, {torch.get_num_threads()} threads")
     table = Table("threads", "arithmetic", "path", "work", "rate", "ratio", "to")
     with Live(table, console=console, refresh_per_second=2, vertical_overflow="visible"):
-        for row in kernel_rows(arithmetics):
+        for row in chain(kernel_rows(arithmetics), datapath_rows()):
             rate = f"{row.rate:.2f} {row.unit}"
             table.add_row(str(row.threads), row.arithmetic, row.path, row.what, rate, f"{row.ratio:.3f}", row.reference)
 

@@ -89,7 +89,7 @@ class LayerQuantizers(nn.Module):
         self.watch_gradients(module)
         if self.activation is not None or len(self.gradients) or len(self.stored):
             self.hooks.append(module.register_forward_pre_hook(_before_forward, with_kwargs=True))
-        if self.recipe.product is not None:
+        if self.recipe.product is not None and layer.kind.inputs:
             module.forward = MethodType(_forward, module)
         elif self.activation_gradient is not None:
             self.hooks.append(module.register_forward_hook(_after_forward))
@@ -130,9 +130,12 @@ class LayerQuantizers(nn.Module):
         product = self.recipe.product
         assert product is not None
         assert self.activation is not None
-        parametrised = "weight" in self.orders
-        weight = module.parametrizations["weight"][0] if parametrised else self._stored("weight")  # type: ignore[index]
-        assert isinstance(weight, TensorQuantizer)
+        if "weight" in self.orders:
+            weight = module.parametrizations["weight"][0]  # type: ignore[index]
+            assert isinstance(weight, TensorQuantizer)
+        else:
+            weight = self._stored("weight")
+            weight.used_scale = weight.scale(_parameter(module, "weight"))
         arithmetic = product.arithmetic(self.recipe.product_format(self.specs))
         gradient = self.activation_gradient
         return LayerProduct(arithmetic, geometry_of(module), self.activation, weight, gradient, product.backward)
@@ -206,9 +209,10 @@ def _before_forward(
 
 def _forward(module: nn.Module, input: torch.Tensor) -> torch.Tensor:
     """In place of the module's own, where products are integers. The input has been rounded."""
-    weight = module.weight
+    weight, bias = module.weight, module.bias
     assert isinstance(weight, torch.Tensor)
-    return quantizers_of(module).product(module)(input, weight, module.bias)  # type: ignore[arg-type]
+    assert bias is None or isinstance(bias, torch.Tensor)
+    return quantizers_of(module).product(module)(input, weight, bias)
 
 
 def _after_forward(module: nn.Module, args: tuple[Any, ...], output: Any) -> Any:

@@ -197,7 +197,7 @@ def _require_free(layer: Layer, specs: Mapping[Role, QuantizerSpec]) -> None:
 
 
 def _require_products(layer: Layer, specs: Mapping[Role, QuantizerSpec], recipe: Recipe) -> None:
-    if recipe.product is None:
+    if recipe.product is None or not layer.kind.inputs:  # an embedding multiplies nothing
         return
     try:
         geometry_of(layer.module)

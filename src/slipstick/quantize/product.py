@@ -46,7 +46,9 @@ class Product:
         return f"{table}, {self.bits}-bit accumulator, headroom {self.headroom}, {self.overflow}, {passes}"
 
     def to_dict(self) -> dict[str, Any]:
-        return {name: value for name, value in asdict(self).items() if value is not None}
+        """The fields that differ from their defaults."""
+        default = asdict(Product())
+        return {name: value for name, value in asdict(self).items() if value != default[name]}
 
     @classmethod
     def from_dict(cls, data: Any) -> "Product":

@@ -1,6 +1,7 @@
 """The products of a linear or convolution layer by LinearAccumulate, as autograd sees them."""
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, cast
 
 import torch
@@ -64,10 +65,14 @@ def geometry_of(module: nn.Module) -> Geometry | None:
 def signed_logs(x: torch.Tensor, format: MultiBaseLNS, scale: torch.Tensor) -> torch.Tensor:
     """The kernels' operands (int16) of numbers on the grid: 0 for zero, else +-(x + 1) of the logarithm's code x."""
     codes = format.encode(x, scale=scale)
-    sign_bit = format.bits - 1
-    log = codes & ((1 << sign_bit) - 1)
-    magnitude = torch.where(log == 0, 0, log + 1) if format.zero else log + 1
-    return torch.where((codes >> sign_bit).bool(), -magnitude, magnitude).to(torch.int16)
+    return _signed_logs_of_codes(format).index_select(0, codes.reshape(-1)).view(codes.shape)
+
+
+@lru_cache(maxsize=64)
+def _signed_logs_of_codes(format: MultiBaseLNS) -> torch.Tensor:
+    log = torch.arange(1 << (format.bits - 1), dtype=torch.int16)
+    magnitude = log + (log > 0).to(torch.int16) if format.zero else log + 1
+    return torch.cat([magnitude, -magnitude])
 
 
 class _Product(torch.autograd.Function):

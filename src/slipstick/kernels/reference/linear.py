@@ -49,7 +49,7 @@ def terms(arithmetic: LinearAccumulate) -> Ints:
 
 
 def linear_products(a: Ints, b: Ints, arithmetic: LinearAccumulate) -> Ints:
-    """Terms of signed logs, element by element: "p = xa + xb, sign = sign a xor sign b; a zero makes the product zero"."""
+    """Terms, element by element: "p = xa + xb, sign = sign a xor sign b; a zero makes the product zero"."""
     sign = np.sign(a) * np.sign(b)
     p = (np.abs(a) - 1) + (np.abs(b) - 1)
     return sign * terms(arithmetic)[np.where(sign == 0, 0, p)]
@@ -69,10 +69,13 @@ def linear_sum(products: Ints, arithmetic: LinearAccumulate) -> Ints:
 
 
 def linear_matmul(a: Ints, b: Ints, arithmetic: LinearAccumulate) -> Ints:
-    """[..., M, K] x [..., K, N] -> the sums [..., M, N] in units of 2^lsb: "products with k ascending"."""
+    """[..., M, K] x [..., K, N] -> the sums [..., M, N] in units of 2^lsb: "products with k ascending".
+
+    Leading axes broadcast.
+    """
     a, b = np.asarray(a, np.int64), np.asarray(b, np.int64)
-    left, right = np.moveaxis(a, -1, 0)[..., None], np.moveaxis(b, -2, 0)[..., None, :]
-    return linear_sum(linear_products(left, right, arithmetic), arithmetic)
+    products = linear_products(a[..., :, :, None], b[..., None, :, :], arithmetic)  # [..., M, K, N]
+    return linear_sum(np.moveaxis(products, -2, 0), arithmetic)
 
 
 def linear_result(sums: Ints, unit: NDArray[np.float64] | float) -> NDArray[np.float32]:

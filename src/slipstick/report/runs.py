@@ -36,7 +36,9 @@ class RunRecord:
 
     @property
     def width(self) -> int:
-        """Bits of an operand; with a recipe, of the wider of weights and activations."""
+        """Bits of an operand; with a recipe or an assignment, of the wider of weights and activations."""
+        if (assignment := self.experiment.assignment) is not None:
+            return max(max(layer.weight.bits, layer.activation.bits) for layer in assignment.layers)
         if (recipe := self.experiment.recipe) is not None:
             formats = [None if role is None else role.format for role in (recipe.weight, recipe.activation)]
             return max(32 if format is None else format.width for format in formats)

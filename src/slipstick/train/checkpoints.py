@@ -19,9 +19,11 @@ from slipstick.errors import SpecificationError
 from slipstick.quantize import Quantization
 from slipstick.train.atomic_files import replace_atomically, write_json
 from slipstick.train.metrics import Totals
+from slipstick.train.observer import Observer
 
 _INDEX = "checkpoint.json"
 _VERSION = 1
+_OBSERVER = "observer."
 _UNREADABLE = (OSError, KeyError, TypeError, ValueError, RuntimeError)
 
 
@@ -53,6 +55,7 @@ def save_checkpoint(
     model: nn.Module,
     optimizer: torch.optim.Optimizer,
     quantization: Quantization | None = None,
+    observer: Observer | None = None,
 ) -> None:
     """Write the state, PyTorch's CPU generator and that of the recipe included, then remove older tensor files."""
     tensors = {f"model.{name}": tensor for name, tensor in model.state_dict().items()}
@@ -64,6 +67,8 @@ def save_checkpoint(
                 tensors[f"optimizer.{names[index]}.{key}"] = value
             else:
                 values.setdefault(names[index], {})[key] = value
+    if observer is not None:
+        tensors |= {f"{_OBSERVER}{name}": tensor for name, tensor in observer.state_dict().items()}
     position = checkpoint.position
     file = f"checkpoint-{position.epoch:04d}-{position.step:06d}.safetensors"
     contiguous = {name: tensor.detach().contiguous() for name, tensor in tensors.items()}
@@ -89,12 +94,18 @@ def save_checkpoint(
 
 
 def load_checkpoint(
-    folder: Path, model: nn.Module, optimizer: torch.optim.Optimizer, quantization: Quantization | None = None
+    folder: Path,
+    model: nn.Module,
+    optimizer: torch.optim.Optimizer,
+    quantization: Quantization | None = None,
+    observer: Observer | None = None,
 ) -> Checkpoint:
     """Restore model, optimiser and the generators. Raises SpecificationError where the files are damaged."""
     try:
         index, tensors = _open(folder)
         _restore(tensors, index["optimizer_values"], model, optimizer)
+        if observer is not None:
+            observer.load_state_dict(_observed(tensors, folder))
         position: dict[str, Any] = index["position"]
         position |= {key: Totals(**position[key]) for key in ("epoch_totals", "window_totals")}
         torch.set_rng_state(_tensor(index["generator"]))
@@ -122,12 +133,29 @@ def read_model_state(folder: Path) -> tuple[dict[str, torch.Tensor], bool]:
         ) from None
 
 
+def read_observer_state(folder: Path) -> dict[str, torch.Tensor]:
+    """What the observer of a run had seen at its checkpoint. Raises SpecificationError where nobody watched."""
+    try:
+        return _observed(_open(folder)[1], folder)
+    except _UNREADABLE as error:
+        if isinstance(error, SpecificationError):
+            raise
+        raise SpecificationError(f"{folder / _INDEX}: cannot be read ({_reason(error)}); use --overwrite") from None
+
+
 def checkpoint_hash(folder: Path) -> str | None:
     """The hash of the tensors in the checkpoint of a run folder; None where there is none."""
     try:
         return str(json.loads((folder / _INDEX).read_text(encoding="utf-8"))["tensors_sha256"])
     except (OSError, KeyError, TypeError, ValueError):
         return None
+
+
+def _observed(tensors: dict[str, torch.Tensor], folder: Path) -> dict[str, torch.Tensor]:
+    state = {name.removeprefix(_OBSERVER): t for name, t in tensors.items() if name.startswith(_OBSERVER)}
+    if not state:
+        raise SpecificationError(f"{folder}: was not watched from its beginning; use --overwrite, or another --out")
+    return state
 
 
 def _open(folder: Path) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:

@@ -6,13 +6,16 @@ An experiment file is TOML. Every key is a field below; a key that is none, or a
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from slipstick.arithmetic import Arithmetic, arithmetic_from_dict, parse_arithmetic
+from slipstick.precision.assignment import Assignment
+from slipstick.precision.recipe import assignment_from, recipe_of, without_reasons
 from slipstick.quantize import Recipe, recipe_from
 
 FP32 = "fp32"
 PYTHON_DOCS = "python-docs"
+ACCUMULATOR_SGD = "accumulator-sgd"
 
 ArithmeticText = str | dict[str, Any]
 
@@ -38,6 +41,14 @@ def _is_recipe(given: str | dict[str, Any]) -> str | dict[str, Any]:
 
 
 RecipeField = Annotated[str | dict[str, Any], AfterValidator(_is_recipe)]
+
+
+def _assignment_data(given: str | dict[str, Any]) -> dict[str, Any]:
+    return without_reasons(assignment_from(given)).to_dict()
+
+
+AssignmentField = Annotated[str | dict[str, Any], AfterValidator(_assignment_data)]
+"""The path of a JSON file, relative to the working directory; what it holds from then on."""
 
 RunFolder = Annotated[str, Field(min_length=1), AfterValidator(lambda given: str(Path(given).expanduser().resolve()))]
 """Relative to the working directory where it is read, absolute from then on."""
@@ -176,7 +187,23 @@ class Madam(Section):
     additive: Additive | None = None
 
 
-Optimizer = Annotated[SGD | Adam | Madam, Field(discriminator="name")]
+class AccumulatorSGD(Section):
+    """``slipstick.optim.AccumulatorSGD``, for training with ``precision``. bound: of biases and batch normalisation."""
+
+    name: Literal["accumulator-sgd"]
+    lr: Annotated[float, Field(gt=0)] = 0.01
+    momentum: float = 0.0
+    bound: Annotated[float, Field(gt=0)] | None = None
+
+    @field_validator("momentum")
+    @classmethod
+    def _has_no_momentum(cls, given: float) -> float:
+        if given != 0:
+            raise ValueError("accumulator-sgd moves integer weights without momentum; drop it")
+        return given
+
+
+Optimizer = Annotated[SGD | Adam | Madam | AccumulatorSGD, Field(discriminator="name")]
 
 
 class Constant(Section):
@@ -211,6 +238,8 @@ class Experiment(Section):
     update: the arithmetic of the optimiser step, weights and running statistics; default: as ``arithmetic``.
     quantize: with arithmetic "fp32", the recipe that rounds tensors by role: its name, a table with the name under
         ``recipe`` and what is different, or a whole recipe.
+    precision: with arithmetic "fp32" and the optimiser "accumulator-sgd", the JSON file of a precision assignment, by
+        which tensors are rounded and weights kept.
     weights: the folder of a run that this one starts from: parameters and buffers of its checkpoint, not the
         optimiser. A recipe is attached, and its ranges are calibrated, with them in place.
     epochs: 0 trains nothing and evaluates the network as it starts.
@@ -230,6 +259,7 @@ class Experiment(Section):
     arithmetic: ArithmeticField = FP32
     update: ArithmeticField | None = None
     quantize: RecipeField | None = None
+    precision: AssignmentField | None = None
     weights: RunFolder | None = None
     variant: Annotated[str, Field(min_length=1)] | None = None
     optimizer: Optimizer = SGD()
@@ -248,6 +278,24 @@ class Experiment(Section):
             raise ValueError(f"update = {self.update!r} does not go with arithmetic = {self.arithmetic!r}; drop it")
         if self.quantize is not None and not floats:
             raise ValueError(f"quantize rounds fp32 training; it does not go with arithmetic = {self.arithmetic!r}")
+        return self
+
+    @model_validator(mode="after")
+    def _precision_fits(self) -> "Experiment":
+        accumulates = isinstance(self.optimizer, AccumulatorSGD)
+        if self.precision is None:
+            if accumulates:
+                raise ValueError("optimizer 'accumulator-sgd' needs an assignment; give precision = its file")
+            return self
+        if resolve_arithmetic(self.arithmetic) is not None:
+            raise ValueError(f"precision rounds fp32 training; it does not go with arithmetic = {self.arithmetic!r}")
+        if self.quantize is not None:
+            raise ValueError("precision and quantize both say how tensors are rounded; keep one")
+        if not accumulates:
+            raise ValueError(
+                f"precision goes with optimizer {ACCUMULATOR_SGD!r}, which keeps its accumulators, "
+                f"not {self.optimizer.name!r}"
+            )
         return self
 
     @model_validator(mode="after")
@@ -270,11 +318,18 @@ class Experiment(Section):
     @property
     def is_fp32(self) -> bool:
         """Whether everything is PyTorch's own float32."""
-        return resolve_arithmetic(self.arithmetic) is None and self.quantize is None
+        return resolve_arithmetic(self.arithmetic) is None and self.quantize is None and self.precision is None
+
+    @property
+    def assignment(self) -> Assignment | None:
+        """The assignment that ``precision`` means."""
+        return None if self.precision is None else assignment_from(self.precision)
 
     @property
     def recipe(self) -> Recipe | None:
-        """The recipe that ``quantize`` means."""
+        """The recipe that ``quantize`` or ``precision`` means."""
+        if (assignment := self.assignment) is not None:
+            return recipe_of(assignment)
         return None if self.quantize is None else recipe_from(self.quantize)
 
 
@@ -285,6 +340,7 @@ class RunChoice(Section):
     update: ArithmeticField | None = None
     label: str | None = None
     quantize: RecipeField | None = None
+    precision: AssignmentField | None = None
     optimizer: Optimizer | None = None
     weights: RunFolder | None = None
 

@@ -11,12 +11,12 @@ from typing import Any, TypeVar, get_args
 from pydantic import BaseModel, ValidationError
 
 from slipstick.errors import SpecificationError
-from slipstick.train.config import FP32, Comparison, Experiment, RunChoice
+from slipstick.train.config import ACCUMULATOR_SGD, FP32, Comparison, Experiment, RunChoice
 from slipstick.train.naming import run_label, run_slug, variant_of
 
 DEMO = "digits.toml"
 
-_WHAT_RUNS_CHOOSE = ("arithmetic", "update", "quantize")
+_WHAT_RUNS_CHOOSE = ("arithmetic", "update", "quantize", "precision")
 
 _M = TypeVar("_M", bound=BaseModel)
 
@@ -45,12 +45,20 @@ def load_comparison(
     for key in _WHAT_RUNS_CHOOSE:
         data.pop(key, None)
     runs = [_validate(Experiment, {**data, **c.model_dump(exclude_none=True)}, source, overrides) for c in choices]
-    runs = _told_apart(runs, lambda: _validate(Experiment, data, source, overrides))
+    runs = _told_apart(runs, lambda: _validate(Experiment, _of_the_file(data, choices), source, overrides))
     slugs = [run_slug(run) for run in runs]
     for run, slug in zip(runs, slugs, strict=True):
         if slugs.count(slug) > 1:
             raise SpecificationError(f"{source}: the run {run_label(run)!r} is listed twice; keep one")
     return Comparison(name=runs[0].name, out=runs[0].out, runs=tuple(runs))
+
+
+def _of_the_file(data: dict[str, Any], choices: Sequence[RunChoice]) -> dict[str, Any]:
+    """What the runs share, and the assignment of one of them where the file's optimiser needs any."""
+    optimizer = data.get("optimizer")
+    if not isinstance(optimizer, dict) or optimizer.get("name") != ACCUMULATOR_SGD:
+        return data
+    return {**data, "precision": next((c.precision for c in choices if c.precision is not None), None)}
 
 
 def _told_apart(runs: list[Experiment], base: Callable[[], Experiment]) -> list[Experiment]:
@@ -130,11 +138,11 @@ def _choices(
         runs = [{k: data[k] for k in (*_WHAT_RUNS_CHOOSE, "label") if k in data}]
     elif any(key in data for key in _WHAT_RUNS_CHOOSE):
         raise SpecificationError(
-            f"{source}: lists its runs; set 'arithmetic', 'update' and 'quantize' there, or use --arithmetic"
+            f"{source}: lists its runs; set {', '.join(map(repr, _WHAT_RUNS_CHOOSE))} there, or use --arithmetic"
         )
     if not isinstance(runs, list) or not runs or not all(isinstance(run, dict) for run in runs):
         raise SpecificationError(f"{source}: 'runs' must be a list of tables, e.g. [[runs]] arithmetic = \"fp32\"")
-    runs = [{"arithmetic": FP32, **run} if "quantize" in run else run for run in runs]
+    runs = [{"arithmetic": FP32, **run} if run.keys() & {"quantize", "precision"} else run for run in runs]
     return [_validate(RunChoice, run, f"{source}: runs[{i}]", overrides) for i, run in enumerate(runs)]
 
 

@@ -8,7 +8,7 @@ determined by its experiment; interrupted and resumed it ends in the same bits.
 import math
 import statistics
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from itertools import islice
 from pathlib import Path
@@ -30,6 +30,7 @@ from slipstick.train.interrupts import Interrupted, StopRequest
 from slipstick.train.metrics import MetricsLog, Row, Totals, read_metrics
 from slipstick.train.models import build_model
 from slipstick.train.naming import run_folder, run_label
+from slipstick.train.observer import Observer
 from slipstick.train.optimizers import build_optimizer, learning_rate, set_learning_rate
 from slipstick.train.progress import EpochSummary, TrainingProgress
 from slipstick.train.run_folder import (
@@ -55,11 +56,13 @@ def train(
     quiet: bool = False,
     stop: StopRequest | None = None,
     record_every: int | None = None,
+    observe: Callable[[nn.Module], Observer] | None = None,
 ) -> Result:
     """Run ``experiment`` into its run folder; returns how it ended.
 
     data: as ``load_data`` gives it, to share between runs. resume: continue from the folder's checkpoint, if any.
     record_every: measure the distances of log additions at every so-many-th step, into distances.json.
+    observe: given the network, returns what watches it train; its state is kept in the checkpoints.
     Raises SpecificationError, UnsupportedOperation, or Interrupted after a signal and a checkpoint.
     """
     folder = run_folder(experiment)
@@ -70,7 +73,7 @@ def train(
         try:
             torch.set_num_threads(experiment.threads or threads)
             fresh = check_folder(folder, experiment, resume, overwrite) == "absent"
-            run = Run(experiment, data, distances, fresh)
+            run = Run(experiment, data, distances, fresh, observe)
             state = prepare_folder(folder, experiment, resume, overwrite)
             if state == "complete" and (result := read_result(folder)):
                 return result
@@ -88,7 +91,12 @@ class Run:
     """One run in memory: network, optimiser, how far it is."""
 
     def __init__(
-        self, experiment: Experiment, data: Data, distances: DistanceLog | None = None, fresh: bool = True
+        self,
+        experiment: Experiment,
+        data: Data,
+        distances: DistanceLog | None = None,
+        fresh: bool = True,
+        observe: Callable[[nn.Module], Observer] | None = None,
     ) -> None:
         """``fresh``: not to be resumed from a checkpoint, so that it needs its initial weights."""
         self.experiment = experiment
@@ -104,6 +112,7 @@ class Run:
         if self.quantization is not None:
             self.quantization.attach(self.optimizer)
         self.execution.snap_(self.model)
+        self.observer = None if observe is None else observe(self.model)
         self.position = Position()
 
     def _calibration_inputs(self) -> Iterator[torch.Tensor]:
@@ -196,6 +205,8 @@ class Run:
             write_json(self._folder / "audit.json", {"counts": run.audit.counts, "totals": run.audit.totals()})
         if self.distances is not None:
             self.distances.add(recorder)
+        if self.observer is not None:
+            self.observer.after_backward()
         value = loss.item()
         if not math.isfinite(value):
             raise DivergenceError(f"the loss became {value} at step {self._global_step + 1}; try a lower optimizer.lr")
@@ -236,7 +247,7 @@ class Run:
         self.position.elapsed = self._elapsed
         self._write_distances()
         checkpoint = Checkpoint(self.position, self._log.sync(), self.execution.describe())
-        save_checkpoint(self._folder, checkpoint, self.model, self.optimizer, self.quantization)
+        save_checkpoint(self._folder, checkpoint, self.model, self.optimizer, self.quantization, self.observer)
         self._saved_at = time.perf_counter()
         signal_number = self._stop.requested
         if signal_number is not None and self.position.epoch < self.experiment.epochs:
@@ -248,7 +259,7 @@ class Run:
             self.distances.write(self._folder)
 
     def _restore(self, folder: Path) -> int:
-        checkpoint = load_checkpoint(folder, self.model, self.optimizer, self.quantization)
+        checkpoint = load_checkpoint(folder, self.model, self.optimizer, self.quantization, self.observer)
         if checkpoint.execution != self.execution.describe():
             what = f"tables for {self.experiment.arithmetic!r}"
             if self.execution.recipe is not None:

@@ -3,7 +3,7 @@
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -33,16 +33,14 @@ def run_label(experiment: Experiment) -> str:
     """The run in one line of text."""
     if experiment.label:
         return experiment.label
-    recipe = experiment.recipe
-    names = _arithmetic_names(experiment) if recipe is None else [_recipe_label(recipe)]
+    names = _names(experiment, _recipe_label)
     variant = experiment.variant or _optimizer_name(experiment)
     return ", update ".join(names) + (f", {variant}" if variant else "")
 
 
 def run_slug(experiment: Experiment) -> str:
     """The run as a folder name: letters, digits, hyphens."""
-    recipe = experiment.recipe
-    names = _arithmetic_names(experiment) if recipe is None else [_recipe_slug(recipe)]
+    names = _names(experiment, _recipe_slug)
     variant = experiment.variant or _optimizer_name(experiment)
     return "--update-".join(map(_slug, names)) + (f"--{_slug(variant)}" if variant else "")
 
@@ -68,7 +66,12 @@ def _optimizer_words(given: Optimizer, base: Optimizer) -> str:
     return " ".join([given.name, *_changes(given.model_dump(exclude={"name"}, exclude_defaults=True), {})])
 
 
-def _arithmetic_names(experiment: Experiment) -> list[str]:
+def _names(experiment: Experiment, recipe_name: Callable[[Recipe], str]) -> list[str]:
+    """Of the assignment, the recipe, or else the arithmetic and that of the update."""
+    if (assignment := experiment.assignment) is not None:
+        return [f"assigned B_min {assignment.minimum_bits} {_hash(experiment.precision)}"]
+    if (recipe := experiment.recipe) is not None:
+        return [recipe_name(recipe)]
     given = [experiment.arithmetic] + ([experiment.update] if experiment.update is not None else [])
     return [_name(resolve_arithmetic(text)) for text in given]
 

@@ -7,7 +7,8 @@ from typing import Any
 import torch
 
 from slipstick import optim
-from slipstick.train.config import SGD, Constant, Cosine, Experiment, Madam
+from slipstick.precision.recipe import parameter_groups
+from slipstick.train.config import SGD, AccumulatorSGD, Constant, Cosine, Experiment, Madam
 
 _RATIO = "lr_ratio"
 """In a parameter group: its learning rate in units of optimizer.lr."""
@@ -18,6 +19,10 @@ def build_optimizer(experiment: Experiment, parameters: Iterable[Any]) -> torch.
     given = experiment.optimizer
     if isinstance(given, Madam):
         return _build_madam(given, parameters)
+    if isinstance(given, AccumulatorSGD):
+        assignment = experiment.assignment
+        assert assignment is not None  # as Experiment checks
+        return optim.AccumulatorSGD(parameter_groups(assignment, parameters), given.lr, bound=given.bound)
     if isinstance(given, SGD):
         return torch.optim.SGD(
             parameters,

@@ -38,6 +38,7 @@ def _nearest_power(i: int, entries: int, bits: int) -> int:
     return candidates[bisect_right(candidates, power, key=lambda n: (2 * n + 1) ** entries)]
 
 
+@lru_cache(maxsize=16)
 def terms(arithmetic: LinearAccumulate) -> Ints:
     """t[p], p = 0 .. 2X: "nearest integer to c[r] 2^(q - lsb - m), ties away from zero", q, r = divmod(p, gamma)."""
     gamma, m = arithmetic.format.base_factor, arithmetic.constant_bits
@@ -62,7 +63,7 @@ def linear_sum(products: Ints, arithmetic: LinearAccumulate) -> Ints:
     for k in range(products.shape[0]):
         total = total + products[k]
         if arithmetic.overflow == "saturate":
-            total = np.clip(total, low, high)
+            total = np.minimum(np.maximum(total, low), high)
         else:
             total = (total - low) % (1 << arithmetic.bits) + low
     return total

@@ -1,0 +1,1 @@
+"""Precision assignment: the bits of every tensor of a network's training, from closed-form criteria."""

@@ -1,0 +1,72 @@
+"""What is probed of a training, and the file that keeps the answer beside its checkpoints."""
+
+import json
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from slipstick.errors import SpecificationError
+from slipstick.precision.probe import Probe
+from slipstick.precision.statistics import Statistics
+from slipstick.train.atomic_files import write_json
+from slipstick.train.progress import progress_bar
+
+FILE_NAME = "statistics.json"
+
+
+@dataclass(frozen=True)
+class ProbeOptions:
+    """samples: of the training data, that noise gains are averaged over. draws: see ``NoiseGainSum``; None is exact.
+    every, ignore: see ``Probe``."""
+
+    samples: int = 256
+    draws: int | None = None
+    every: int = 1
+    ignore: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if type(self.samples) is not int or self.samples < 1:
+            raise SpecificationError(f"probe: samples = {self.samples!r} must be a positive integer")
+
+    def watch(self, model: nn.Module, batches: Iterable[Any]) -> Probe:
+        """A probe that is attached. What cannot be probed is refused here, before the training; see ``Probe.check``."""
+        probe = Probe(model, every=self.every, ignore=self.ignore)
+        for inputs in _first(batches, 1):
+            probe.check(inputs)
+        return probe.attach()
+
+    def statistics(
+        self, probe: Probe, batches: Iterable[Any], smallest_lr: float, folder: Path, quiet: bool
+    ) -> Statistics:
+        """Those in the folder's file, where it was asked the same of as many steps; else measured, and written there.
+
+        The model is in its final state. Shows a bar unless ``quiet``.
+        """
+        question = {**asdict(self), "ignore": list(self.ignore), "steps": probe.steps, "smallest_lr": smallest_lr}
+        path = folder / FILE_NAME
+        if path.is_file():
+            saved = json.loads(path.read_text(encoding="utf-8"))
+            if saved["question"] == question:
+                return Statistics.from_dict(saved["statistics"])
+        bar: AbstractContextManager[Callable[[int], None]] = nullcontext(lambda _: None)
+        if not quiet:
+            bar = progress_bar("noise gains", self.samples)
+        with bar as done:
+            found = probe.statistics(_first(batches, self.samples), smallest_lr, draws=self.draws, done=done)
+        write_json(path, {"question": question, "statistics": found.to_dict()})
+        return found
+
+
+def _first(batches: Iterable[Any], samples: int) -> Iterator[Any]:
+    """The inputs of the first ``samples`` samples, in batches."""
+    left = samples
+    for batch in batches:
+        inputs = (batch[0] if isinstance(batch, (tuple, list)) else batch)[:left]
+        left -= len(inputs)
+        yield inputs
+        if left == 0:
+            return

@@ -1,0 +1,76 @@
+"""Assignments and costs as text."""
+
+from collections.abc import Sequence
+
+from slipstick.precision.assignment import Assignment, Precision, power
+from slipstick.precision.cost import Cost
+from slipstick.precision.explanation import KINDS, NAMELESS
+from slipstick.precision.lns import LNSAssignment
+
+_BITS = ("B_W", "B_A", "B_G(W)", "B_G(A)", "B_Acc")
+_RANGES = ("r_W", "r_A", "r_G(W)", "r_G(A)", "r_Acc")
+_FORMATS = ("W", "A", "G(W)", "G(A)", "update")
+_COSTS = ("design", "C_R (10^6 bits)", "C_C (10^9 full adders)", "C_M (10^6 bits)")
+
+
+def assignment_table(assignment: Assignment) -> str:
+    """Layers x bits and ranges; an A of [0, r) is marked with a plus sign."""
+    rows: list[Sequence[str]] = [("layer", *_BITS, *_RANGES)]
+    for layer in assignment.layers:
+        precisions = [layer.precision(kind) for kind in KINDS]
+        bits = [str(precision.bits) for precision in precisions]
+        rows.append((layer.name or NAMELESS, *bits, *map(_range, precisions)))
+    signs = ["ranges are [-r, r), with + [0, r)"]
+    return "\n".join([_heading(assignment, f"B_min {assignment.minimum_bits}"), *_aligned(rows), *signs])
+
+
+def lns_table(assignment: LNSAssignment) -> str:
+    """Layers x (integer bits, fraction bits), and the formats that hold all."""
+    rows: list[Sequence[str]] = [("layer", *_FORMATS)]
+    for layer in assignment.layers:
+        formats = [layer.format(kind) for kind in KINDS]
+        rows.append((layer.name or NAMELESS, *(f"{format.int_bits},{format.frac_bits}" for format in formats)))
+    return "\n".join(
+        [
+            _heading(assignment, f"F_min {assignment.minimum_frac_bits}"),
+            *_aligned(rows),
+            f"one format for all tensors: {assignment.compute}, updates in {assignment.update}",
+        ]
+    )
+
+
+def cost_table(costs: Sequence[Cost]) -> str:
+    """The three costs of each design, and how many times less that is than the cost of the first."""
+    if not costs:
+        return "no designs"
+    first = costs[0]
+    rows: list[Sequence[str]] = [_COSTS]
+    for cost in costs:
+        cells = (
+            _cell(cost.representational, first.representational, 1e6),
+            _cell(cost.computational, first.computational, 1e9),
+            _cell(cost.communication, first.communication, 1e6),
+        )
+        rows.append((cost.design, *cells))
+    samples = "1 sample" if first.batch == 1 else f"{first.batch} samples"
+    return "\n".join([f"a training step of {samples}; in brackets times less than {first.design}", *_aligned(rows)])
+
+
+def _heading(assignment: Assignment | LNSAssignment, minimum: str) -> str:
+    return (
+        f"{assignment.model}: {minimum}, predicted mismatch {assignment.predicted_mismatch:.2g} "
+        f"(target {assignment.target:g})"
+    )
+
+
+def _range(precision: Precision) -> str:
+    return power(precision.range) + ("" if precision.signed else "+")
+
+
+def _cell(value: int, first: int, unit: float) -> str:
+    return f"{value / unit:.4g} ({first / value:.2f})" if value else "0"
+
+
+def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
+    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]

@@ -268,6 +268,8 @@ def walks(arithmetic: LinearAccumulate) -> dict[str, tuple[list[int], int]]:
         "one above the bottom": (path(-top), -top),
         "past the bottom by one and back": (path(-top - 1, -1, 1), -top),
         "past the bottom by much and back": (path(-top, -big, big), big - top - 1),
+        "past the top and back to the middle": (path(top, 3, -(top // 2), -(top // 2)), 1),
+        "past the bottom and back to the middle": (path(-top - 1, -3, top // 2, top // 2), -2),
         "past both ends": (path(top, big, -top, -top, -big, -1, 5), 5 - top - 1),
         "almost": (path(top - 1, -top, -top, 3, big), 2 - top + big),
         "far from them": (path(top // 3, -(top // 3)), 0),

@@ -12,8 +12,8 @@ follows is integers:
                  E = gamma has every constant in the table; E = 1 is Mitchell's 2^f = 1 + f; between, the hybrid.
     term         t[p] = nearest integer to c[r] 2^(q - lsb - m), ties away from zero: shifted into the window of the
                  accumulator, whose last bit weighs 2^lsb, lsb = (2X div gamma) - (A - 2 - h). So the largest product
-                 leaves h bits of headroom below the sign of an accumulator of A bits, and products of less than half
-                 the last bit vanish.
+                 leaves h bits of headroom below the sign of an accumulator of A bits (a hybrid's constants, up to 6 %
+                 too large, may pass a power of two), and products of less than half the last bit vanish.
     sum          an A-bit two's complement integer, from 0, products with k ascending. "saturate": each addition stops
                  at -2^(A-1) and 2^(A-1) - 1. "wrap": modulo 2^A, in whatever order.
     result       sum * 2^lsb * (sa sb), in float64 from the right, once rounded to float32. What follows in the network

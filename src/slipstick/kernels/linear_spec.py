@@ -95,8 +95,9 @@ def _version_per_remainder(arithmetic: LinearAccumulate, nudge: float) -> _Facto
 
 
 def _split_lsb(arithmetic: LinearAccumulate) -> tuple[int, int]:
-    """Both factors carry half of the window's exponent, so that both stay normal."""
-    return arithmetic.lsb // 2, arithmetic.lsb - arithmetic.lsb // 2
+    """Both factors carry half of the window's exponent; the right one at most 126, so that it stays normal."""
+    high = min(arithmetic.lsb - arithmetic.lsb // 2, 126)
+    return arithmetic.lsb - high, high
 
 
 def _are_exact(factors: _Factors, arithmetic: LinearAccumulate) -> bool:

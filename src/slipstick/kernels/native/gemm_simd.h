@@ -217,7 +217,7 @@ struct Int32 {
     }
     SLIPSTICK_INLINE static void store(void* p, V x) { std::memcpy(p, &x, sizeof x); }
     SLIPSTICK_INLINE static V all(int32_t x) { return x; }
-    SLIPSTICK_INLINE static V add(V a, V b) { return a + b; }
+    SLIPSTICK_INLINE static V add(V a, V b) { return static_cast<V>(static_cast<uint32_t>(a) + static_cast<uint32_t>(b)); }
     SLIPSTICK_INLINE static V sub(V a, V b) { return a - b; }
     SLIPSTICK_INLINE static V min(V a, V b) { return a < b ? a : b; }
     SLIPSTICK_INLINE static V max(V a, V b) { return a > b ? a : b; }

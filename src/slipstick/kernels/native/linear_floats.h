@@ -31,9 +31,17 @@ struct Floats {
     SLIPSTICK_INLINE static V multiply_add(V a, V b, V c) { return _mm512_fmadd_ps(a, b, c); }
     SLIPSTICK_INLINE static Bits bits(V x) { return _mm512_castps_si512(x); }
     SLIPSTICK_INLINE static V number(Bits x) { return _mm512_castsi512_ps(x); }
+#if defined(SLIPSTICK_EMULATED)  // SIMDe lacks the conversion
+    SLIPSTICK_INLINE static Bits widen(const int16_t* p) {
+        int32_t wide[kLanes];
+        std::copy(p, p + kLanes, wide);
+        return _mm512_loadu_si512(wide);
+    }
+#else
     SLIPSTICK_INLINE static Bits widen(const int16_t* p) {
         return _mm512_cvtepi16_epi32(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)));
     }
+#endif
     SLIPSTICK_INLINE static Bits abs(Bits x) { return _mm512_abs_epi32(x); }
     template <int kBits>
     SLIPSTICK_INLINE static Bits up(Bits x) { return _mm512_slli_epi32(x, kBits); }

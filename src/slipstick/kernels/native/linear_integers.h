@@ -9,9 +9,10 @@ namespace SLIPSTICK_ISA {
 
 namespace {
 
-// Outputs of one row and kUnit columns. Columns beyond `columns` repeat the first.
+// Outputs of one row and up to kLinearUnit columns; lanes beyond `columns` repeat the first, and are not stored.
 template <bool kSaturate>
-struct IntegerSums {
+class IntegerSums {
+public:
     using S = Int32;
     static constexpr int kVectors = kLinearUnit / S::kLanes;
 
@@ -40,11 +41,22 @@ struct IntegerSums {
                 const auto index = S::add(S::load(logs + i * S::kLanes), S::all(log));
                 const auto flip = S::load(signs + i * S::kLanes);
                 const auto term = S::sub(S::bit_xor(S::gather(table, index), flip), flip);
+                if (kSaturate) sums[i] = with_room(sums[i], term, low, high);
                 sums[i] = S::add(sums[i], term);
-                if (kSaturate) sums[i] = S::max(S::min(sums[i], high), low);
             }
         }
-        for (int i = 0; i < kVectors; ++i) S::store(out + i * S::kLanes, sums[i]);
+        int32_t made[kLinearUnit];
+        for (int i = 0; i < kVectors; ++i) S::store(made + i * S::kLanes, sums[i]);
+        std::memcpy(out, made, sizeof(int32_t) * columns);
+    }
+
+private:
+    // The sum, moved away from an end of the accumulator that adding the term would pass. With 31 bits the sum itself
+    // would leave int32.
+    static typename S::V with_room(typename S::V sum, typename S::V term, typename S::V low, typename S::V high) {
+        const typename S::V none = S::all(0);
+        sum = S::min(sum, S::sub(high, S::max(term, none)));
+        return S::max(sum, S::sub(low, S::min(term, none)));
     }
 };
 

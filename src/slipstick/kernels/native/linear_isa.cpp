@@ -1,8 +1,4 @@
 // Kernels of LinearAccumulate, compiled once per instruction set (SLIPSTICK_ISA names the namespace).
-#if defined(__GNUC__) && !defined(__clang__)
-#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"  // GCC 12 finds it in its own AVX-512 intrinsics
-#endif
-
 #include <algorithm>
 #include <vector>
 

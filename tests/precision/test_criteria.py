@@ -128,6 +128,19 @@ def test_the_step_of_weight_gradients_is_at_most_a_quarter_sigma(sigma, step):
 )
 def test_the_step_of_activation_gradients_shrinks_with_the_root_of_lambda(jacobian, step):
     assert criteria.activation_gradient_step("g", 2.0**-12, jacobian) == step * 2.0**-12
+    assert criteria.activation_gradient_step("g", 2.0**-12, jacobian / 64, batch=64) == step * 2.0**-12
+
+
+def test_with_that_step_a_batch_brings_no_more_noise_than_the_weight_gradient_has():
+    """Of a linear layer, dW = sum over N samples of x dy: the noise of dy, of variance step^2 / 12, adds up."""
+    generator, samples, inputs, outputs = torch.Generator().manual_seed(0), 64, 20, 30
+    x = torch.randn(samples, inputs, generator=generator)
+    jacobian = float(x.square().mean(dim=0).norm())  # of one output; ||E x^2||
+    step = criteria.activation_gradient_step("g", 1.0, jacobian, samples)
+    gradients = torch.randn(1000, samples, outputs, generator=generator) / samples
+    noise = (gradients / step).round() * step - gradients
+    variance = torch.einsum("kni,nj->kij", noise, x).square().mean(dim=0)
+    assert 0.25 * 0.9 / 12 < float(variance.norm(dim=1).max()) < 1.1 / 12
 
 
 @pytest.mark.parametrize(("lr", "step"), [(1.0, 1.0), (0.5, 0.5), (0.001, 2.0**-10), (0.01, 2.0**-7)])

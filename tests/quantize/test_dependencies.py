@@ -1,4 +1,5 @@
-"""What quantisers and optimisers rest on: formats; quantisers also on the arithmetic and kernels of their products."""
+"""Imports point one way: quantisers and optimisers rest on formats (quantisers also on the arithmetic and kernels of
+their products), precision on those three, training on precision, and assignment on training."""
 
 import ast
 import sys
@@ -9,7 +10,15 @@ import pytest
 SOURCE = Path(__file__).parents[2] / "src" / "slipstick"
 
 
-@pytest.mark.parametrize(("package", "more"), [("quantize", {"arithmetic", "kernels"}), ("optim", set())])
+@pytest.mark.parametrize(
+    ("package", "more"),
+    [
+        ("quantize", {"arithmetic", "kernels"}),
+        ("optim", set()),
+        ("precision", {"quantize", "optim", "matplotlib"}),
+        ("assign", {"precision", "train"}),
+    ],
+)
 def test_a_package_imports_only_what_is_below_it(package: str, more: set[str]) -> None:
     allowed = {"errors", "formats", package} | more
     for path in (SOURCE / package).rglob("*.py"):
@@ -20,4 +29,11 @@ def test_a_package_imports_only_what_is_below_it(package: str, more: set[str]) -
             for name in names:
                 parts = name.split(".")
                 assert parts[0] != "slipstick" or parts[1] in allowed, f"{path}: {name}"
-                assert parts[0] in ("slipstick", "torch") or parts[0] in sys.stdlib_module_names
+                assert parts[0] in ("slipstick", "torch", *more) or parts[0] in sys.stdlib_module_names
+
+
+def test_training_does_not_import_what_is_above_it() -> None:
+    for path in (SOURCE / "train").rglob("*.py"):
+        text = path.read_text(encoding="utf-8")
+        for above in ("assign", "bench", "report", "cli"):
+            assert f"slipstick.{above}" not in text, path

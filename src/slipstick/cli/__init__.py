@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from slipstick.errors import SlipstickError
 
 USER_ERROR = 2
+_GO_ON_BY_THEMSELVES = ("assign",)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -27,7 +28,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _fail(str(error))
     except Interrupted as stopped:
         again = [word for word in given if word not in ("--resume", "--overwrite")]
-        print(f"slipstick: {stopped}; continue with: {shlex.join(['slipstick', *again, '--resume'])}", file=sys.stderr)
+        again += [] if given[0] in _GO_ON_BY_THEMSELVES else ["--resume"]
+        print(f"slipstick: {stopped}; continue with: {shlex.join(['slipstick', *again])}", file=sys.stderr)
         return 128 + stopped.signal_number
     return 0
 

@@ -1,18 +1,17 @@
 """The commands. Each is a few lines around the Python API."""
 
-from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 from rich.console import Console
 
 import slipstick
+from slipstick.cli.assign import assign
 from slipstick.cli.design import design
 from slipstick.cli.design_exponential import design_exp
-
-if TYPE_CHECKING:
-    from slipstick.report import RunRecord
+from slipstick.cli.options import Out, Overwrite, Resume, Set
+from slipstick.cli.runs import diverged, print_runs
 
 app = typer.Typer(
     help="Train PyTorch programs in the arithmetic of hardware that does not exist yet, bit for bit.",
@@ -21,13 +20,9 @@ app = typer.Typer(
     add_completion=False,
 )
 
-Set = Annotated[list[str], typer.Option("--set", metavar="KEY=VALUE", help="Override a key, e.g. optimizer.lr=0.05.")]
-Resume = Annotated[bool, typer.Option("--resume", help="Continue from the checkpoint; keep complete runs.")]
-Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace runs that are there.")]
 RecordD = Annotated[
     bool, typer.Option("--record-d", help="Measure the distances d that log additions see, into distances.json.")
 ]
-Out = Annotated[Path | None, typer.Option("--out", metavar="DIR", help="Folder of all runs (default: runs).")]
 
 
 def _show_version(wanted: bool) -> None:
@@ -64,10 +59,10 @@ def train(
     record_every = RECORD_EVERY if record_d else None
     result = run(chosen, resume=resume, overwrite=overwrite, record_every=record_every)
     folder = run_folder(chosen)
-    _print_runs([read_run(folder)])
+    print_runs([read_run(folder)])
     print(f"run folder: {folder}")
     if result.status == "diverged":
-        raise _diverged(result.message)
+        raise diverged(result.message)
 
 
 @app.command()
@@ -89,7 +84,7 @@ def compare(
     chosen = load_comparison(experiment, overrides, arithmetic, out)
     run(chosen, resume=resume, overwrite=overwrite)
     runs = [read_run(run_folder(one)) for one in chosen.runs]
-    _print_runs(runs)
+    print_runs(runs)
     print(f"report: {write_report(runs, comparison_folder(chosen) / 'report.html')}")
 
 
@@ -101,10 +96,11 @@ def report(
     from slipstick.report import read_runs, write_report
 
     runs = read_runs(folder)
-    _print_runs(runs)
+    print_runs(runs)
     print(f"report: {write_report(runs, folder / 'report.html')}")
 
 
+app.command()(assign)
 app.command()(design)
 app.command()(design_exp)
 
@@ -134,17 +130,3 @@ def bench(
     print_kernels(chosen)
     if not quick:
         print_training_steps(chosen[:1])
-
-
-def _print_runs(runs: "Sequence[RunRecord]") -> None:
-    from slipstick.report import operators_table, runs_table
-
-    console = Console()
-    console.print(runs_table(runs))
-    if any(run.audit for run in runs):
-        console.print(operators_table(runs))
-
-
-def _diverged(message: str) -> typer.Exit:
-    Console(stderr=True).print(f"slipstick: {message}", highlight=False, soft_wrap=True, markup=False)
-    return typer.Exit(1)

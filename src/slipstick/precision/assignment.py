@@ -11,7 +11,7 @@ from typing import Any
 
 from slipstick.errors import SpecificationError
 from slipstick.formats import FixedPoint
-from slipstick.precision.criteria import RELEASED, Constants
+from slipstick.precision.criteria import PAPER, Constants
 from slipstick.precision.explanation import KINDS, Kind, Reason, explain, find_layer
 
 MOST_BITS = 24
@@ -105,7 +105,7 @@ class Assignment:
     minimum_bits: int
     predicted_mismatch: float
     target: float
-    constants: Constants = RELEASED
+    constants: Constants = PAPER
 
     def layer(self, name: str) -> LayerAssignment:
         """Raises SpecificationError for a name that no layer has."""

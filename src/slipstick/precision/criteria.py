@@ -22,20 +22,20 @@ from slipstick.errors import SpecificationError
 
 @dataclass(frozen=True)
 class Constants:
-    """The numbers in the criteria. The defaults are those of the released code, which gave the published precisions.
+    """The numbers in the criteria: of the paper by default, as recalled, or ``RELEASED``, of the authors' code.
 
-    weight_gradient_sigmas, activation_gradient_sigmas: GC, how many standard deviations a range holds. Released: 2 and
-        8 (the training script then doubles the range of activation gradients once more, at the same bits). Paper, as
-        recalled: 2 and 4, more for activation gradients because their tails are heavier.
-    ema_correction: GC, factor on the largest standard deviation. Released: 1 / sqrt(1 - 0.9), 0.9 the decay of the
-        average that tracks the variance. Paper, as recalled: none, so 1. A settled average needs none; the factor
-        then widens the range to 6.3 and 25 sigma, 1.66 bits.
+    weight_gradient_sigmas, activation_gradient_sigmas: GC, how many standard deviations a range holds. Paper: 2 and 4,
+        more for activation gradients because their tails are heavier. Released: 2 and 8 (the training script then
+        doubles the range of activation gradients once more, at the same bits).
+    ema_correction: GC, factor on the largest standard deviation. Paper: none, so 1. Released: 1 / sqrt(1 - 0.9), 0.9
+        the decay of the average that tracks the variance, which starts at zero there. ``Probe``'s starts at the first
+        variance and needs none; the factor then widens ranges to 6.3 and 25 sigma, 1.66 bits.
     bias_fraction: RQB, the largest step of weight gradients in units of the least standard deviation; 1/4 in both.
     """
 
     weight_gradient_sigmas: float = 2.0
-    activation_gradient_sigmas: float = 8.0
-    ema_correction: float = 1 / math.sqrt(1 - 0.9)
+    activation_gradient_sigmas: float = 4.0
+    ema_correction: float = 1.0
     bias_fraction: float = 0.25
 
     def __post_init__(self) -> None:
@@ -44,11 +44,11 @@ class Constants:
                 raise SpecificationError(f"Constants({name}={value!r}): must be a positive number")
 
 
-RELEASED = Constants()
-"""Of the released code."""
-
-PAPER = Constants(activation_gradient_sigmas=4.0, ema_correction=1.0)
+PAPER = Constants()
 """As the text states them, recalled: 2 sigma for weight gradients, 4 for activation gradients, no correction."""
+
+RELEASED = Constants(activation_gradient_sigmas=8.0, ema_correction=1 / math.sqrt(1 - 0.9))
+"""Of the released code, which gave the published precisions."""
 
 
 def feed_forward_offsets(spans: Mapping[str, float], gains: Mapping[str, float]) -> dict[str, int]:
@@ -125,20 +125,23 @@ def weight_gradient_step(tensor: str, smallest_sigma: float, bias_fraction: floa
     return _power_of_two_below(bias_fraction * smallest_sigma)
 
 
-def activation_gradient_step(tensor: str, weight_gradient_step: float, jacobian: float) -> float:
-    """BQN, bounded quantisation noise: the step of activation gradients, 2^floor(log2(step_G(W) / sqrt(lambda))).
+def activation_gradient_step(tensor: str, weight_gradient_step: float, jacobian: float, batch: int = 1) -> float:
+    """BQN, bounded quantisation noise: the step of activation gradients, 2^floor(log2(step_G(W) / sqrt(N lambda))).
 
     Claim: what the noise of an activation gradient adds to the weight gradient computed from it, at most lambda times
     its variance, must not exceed the quantisation noise that the weight gradient has anyway. Released: the same;
-    lambda there is of a Jacobian averaged over samples and positions.
-    jacobian: lambda, the largest singular value of the square-Jacobian. Raises SpecificationError for 0.
+    lambda there is of a Jacobian averaged over samples and positions, and N is 1. Ours: the weight gradient of a step
+    is a sum over its N samples, and the noise that each brings adds up; also where the loss is their mean, which makes
+    gradients smaller but not their noise.
+    jacobian: lambda, the largest singular value of one sample's square-Jacobian. batch: N, the samples of a step.
+    Raises SpecificationError for a lambda of 0.
     """
     if jacobian == 0:
         raise SpecificationError(
             f"{tensor}: its square-Jacobian is 0: the layer's input is zero throughout; leave the layer out"
         )
     _check_finite(tensor, "largest singular value of the square-Jacobian", jacobian)
-    exponent = math.frexp(weight_gradient_step**2 / jacobian)[1] - 1
+    exponent = math.frexp(weight_gradient_step**2 / (batch * jacobian))[1] - 1
     return math.ldexp(1.0, exponent // 2)
 
 

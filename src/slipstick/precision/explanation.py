@@ -87,10 +87,14 @@ def explain(assignment: ExplainedAssignment, name: str) -> str:
     Raises SpecificationError for a name that does not exist.
     """
     layer_name, _, last = name.rpartition(".")
-    names = [layer.name for layer in assignment.layers]
+    names = [layer.name or NAMELESS for layer in assignment.layers]
     asked: tuple[Kind, ...] = KINDS
     if name not in names:
         asked = tuple(kind for kind in KINDS if kind == last) or KINDS
+        if layer_name in names and asked is KINDS:
+            near = difflib.get_close_matches(last, KINDS, n=1)
+            way_out = f"did you mean {layer_name}.{near[0]}?" if near else f"there are {', '.join(KINDS)}"
+            raise SpecificationError(f"{name}: layer {layer_name} has no tensor {last!r}; {way_out}")
     layer = find_layer(assignment.model, assignment.layers, name if asked is KINDS else layer_name)
     return "\n".join(line for kind in asked for line in _lines(assignment, layer, kind))
 

@@ -29,9 +29,9 @@ Scaling a tensor and unscaling the next changes no E', unlike E: offsets are sma
     ln 2 2^-F <= bias_fraction, so F = ceil(log2(ln 2 / bias_fraction)), 2 for 1/4.
 It does not depend on the gradients: how far their size varies over training is a matter of I.
 
-**BQN.** An activation gradient g has noise g^2 s^2 / 12, on average sigma_A^2 s_A^2 / 12. Through the square-Jacobian
-at most lambda times that reaches the weight gradient, whose own is sigma_W^2 s_W^2 / 12:
-    F_G(A) = F_G(W) + ceil(log2( sqrt(lambda) sigma_A / sigma_W )), at least 0.
+**BQN.** An activation gradient g has noise g^2 s^2 / 12, on average sigma_A^2 s_A^2 / 12. Through the square-Jacobians
+of a step's N samples at most N lambda times that reaches the weight gradient, whose own is sigma_W^2 s_W^2 / 12:
+    F_G(A) = F_G(W) + ceil(log2( sqrt(N lambda) sigma_A / sigma_W )), at least 0.
 The ratio at one time is not known; the larger of that of the largest and that of the smallest sigmas is taken, which is
 right if both gradients rise and fall together.
 
@@ -53,7 +53,7 @@ from typing import Any
 from slipstick.errors import SpecificationError
 from slipstick.formats import LNS
 from slipstick.precision import criteria
-from slipstick.precision.criteria import RELEASED, Constants
+from slipstick.precision.criteria import PAPER, Constants
 from slipstick.precision.explanation import KINDS, Kind, Reason, explain, find_layer, tensor_name
 from slipstick.precision.statistics import LayerStatistics, Statistics
 from slipstick.precision.target import check_request, unreachable
@@ -110,7 +110,7 @@ class LNSAssignment:
     minimum_frac_bits: int
     predicted_mismatch: float
     target: float
-    constants: Constants = RELEASED
+    constants: Constants = PAPER
 
     @property
     def compute(self) -> LNS:
@@ -151,7 +151,7 @@ def assign_lns(
     statistics: Statistics,
     target: float = 0.01,
     *,
-    constants: Constants = RELEASED,
+    constants: Constants = PAPER,
     minimum_frac_bits: int | None = None,
     smallest_lr: float | None = None,
 ) -> LNSAssignment:
@@ -169,9 +169,13 @@ def assign_lns(
     operands = {operand.name: operand for pair in pairs for operand in pair}
     gains = {name: operand.relative_gain for name, operand in operands.items()}
     offsets = criteria.feed_forward_offsets(dict.fromkeys(gains, 1.0), gains)
-    f_min = _smallest(operands, offsets, target) if minimum_frac_bits is None else _checked(minimum_frac_bits)
+    f_min = (
+        _smallest(operands, offsets, target)
+        if minimum_frac_bits is None
+        else check_minimum_frac_bits(minimum_frac_bits)
+    )
     layers = tuple(
-        _layer(layer, weight, activation, offsets, f_min, constants, lr)
+        _layer(layer, weight, activation, offsets, f_min, constants, lr, statistics.batch)
         for layer, (weight, activation) in zip(statistics.layers, pairs, strict=True)
     )
     predicted = math.fsum(layer.weight_mismatch + layer.activation_mismatch for layer in layers)
@@ -228,7 +232,8 @@ def _int_bits(tensor: str, largest: float, smallest: float) -> int:
     return exponent.bit_length()
 
 
-def _checked(minimum: int) -> int:
+def check_minimum_frac_bits(minimum: int) -> int:
+    """The same number. Raises SpecificationError for one that cannot be F_min."""
     if not isinstance(minimum, int) or isinstance(minimum, bool) or not 0 <= minimum <= MOST_FRAC_BITS:
         raise SpecificationError(f"minimum_frac_bits={minimum!r}: must be an integer from 0 to {MOST_FRAC_BITS}")
     return minimum
@@ -251,13 +256,14 @@ def _layer(
     f_min: int,
     constants: Constants,
     lr: float,
+    batch: int,
 ) -> LNSLayer:
     w, a = (operand.format(f_min + offsets[operand.name]) for operand in (weight, activation))
     gradient_step = criteria.weight_gradient_step(
         tensor_name(layer.name, "weight_gradient"), layer.weight_gradient.smallest, constants.bias_fraction
     )
     gw, gw_reason = _weight_gradient(layer, gradient_step, constants)
-    ga, ga_reason = _activation_gradient(layer, gradient_step, gw.frac_bits, constants)
+    ga, ga_reason = _activation_gradient(layer, gradient_step, gw.frac_bits, constants, batch)
     accumulator, accumulator_reason = _accumulator(layer, weight, w, gradient_step, lr)
     return LNSLayer(
         layer.name,
@@ -307,24 +313,24 @@ def _weight_gradient(layer: LayerStatistics, step: float, constants: Constants) 
 
 
 def _activation_gradient(
-    layer: LayerStatistics, step: float, weight_gradient_bits: int, constants: Constants
+    layer: LayerStatistics, step: float, weight_gradient_bits: int, constants: Constants, batch: int
 ) -> tuple[LNS, Reason]:
     name, a, w = tensor_name(layer.name, "activation_gradient"), layer.activation_gradient, layer.weight_gradient
     reach = criteria.gradient_range(name, a.largest, constants.activation_gradient_sigmas, constants.ema_correction)
-    smallest = criteria.activation_gradient_step(name, step, layer.jacobian) / 2
+    smallest = criteria.activation_gradient_step(name, step, layer.jacobian, batch) / 2
     ratio = max(a.largest / w.largest, a.smallest / w.smallest)
-    more = -(-_ceil_log2(layer.jacobian * ratio**2) // 2)
+    more = -(-_ceil_log2(batch * layer.jacobian * ratio**2) // 2)
     frac_bits = max(0, weight_gradient_bits + more)
     if frac_bits > MOST_FRAC_BITS:
         raise SpecificationError(
-            f"{name}: BQN asks for {frac_bits} fraction bits, {MOST_FRAC_BITS} are the most: lambda is "
-            f"{layer.jacobian:.3g}; raise Constants.bias_fraction"
+            f"{name}: BQN asks for {frac_bits} fraction bits, {MOST_FRAC_BITS} are the most: N lambda is "
+            f"{batch * layer.jacobian:.3g}; raise Constants.bias_fraction"
         )
     return LNS(_int_bits(name, reach, smallest), frac_bits), Reason(
         "BQN",
         f"GC: {reach:.3g} for sigma_max = {a.largest:.4g}; down to {smallest:.2g}, half of fixed point's step",
-        f"{more:+d} to the {weight_gradient_bits} of the weight gradient for lambda = {layer.jacobian:.4g} and "
-        f"sigma_A / sigma_W = {ratio:.3g}; 0 at least",
+        f"{more:+d} to the {weight_gradient_bits} of the weight gradient for lambda = {layer.jacobian:.4g}, "
+        f"N = {batch} and sigma_A / sigma_W = {ratio:.3g}; 0 at least",
     )
 
 

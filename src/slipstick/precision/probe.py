@@ -7,7 +7,7 @@
             loss(model(inputs), targets).backward()
             probe.after_backward()               # once a step
             optimizer.step()
-    statistics = probe.statistics(batches, smallest_lr=0.001)
+    statistics = probe.statistics(batches, smallest_lr=0.001, batch=128)
 
 The model, its parameters and its gradients are never changed.
 """
@@ -95,6 +95,7 @@ class Probe:
         batches: Iterable[Any],
         smallest_lr: float,
         *,
+        batch: int = 1,
         draws: int | None = None,
         seed: int = 0,
         chunk: int = CHUNK,
@@ -104,15 +105,17 @@ class Probe:
         """What the training was, and the noise gains and square-Jacobians of the model as it is now.
 
         batches: inputs (N, ...), or tuples that begin with them; the model takes one tensor. smallest_lr: of the
-        schedule. draws, seed, chunk: see ``NoiseGainSum``; vectorize: see ``SampleNetwork``. done: told how many
-        samples are.
+        schedule. batch: the samples of a training step. draws, seed, chunk: see ``NoiseGainSum``; vectorize: see
+        ``SampleNetwork``. done: told how many samples are.
         Raises SpecificationError for a layer that the forward pass never reaches, gradients that were always zero,
         an output that is no logits (N, classes) or (N, positions, classes), and where there is nothing to measure.
         """
         _refuse_inside_arithmetic()
+        if type(batch) is not int or batch < 1:
+            raise SpecificationError(f"probe: batch = {batch!r} must be a positive integer")
         if not 0 < smallest_lr < torch.inf:
             raise SpecificationError(f"probe: smallest_lr = {smallest_lr!r} must be a positive number")
-        inputs = (batch[0] if isinstance(batch, (tuple, list)) else batch for batch in batches)
+        inputs = (some[0] if isinstance(some, (tuple, list)) else some for some in batches)
         first = next(inputs, None)
         if first is None or len(first) == 0:
             raise SpecificationError("probe: no samples to measure noise gains with; give batches of inputs")
@@ -123,11 +126,11 @@ class Probe:
             self._gradients(index)  # complains before the long part
         gains = NoiseGainSum(network, draws=draws, seed=seed, chunk=chunk)
         jacobians = [SquareJacobian(layer.module) for layer in self._layers]
-        for batch in chain([first], inputs):
-            squares = mean_squares(network, batch, gains.samples_at_once)
+        for some in chain([first], inputs):
+            squares = mean_squares(network, some, gains.samples_at_once)
             for index, jacobian in enumerate(jacobians):
                 jacobian.add([squares[number] for number in network.calls_of(index)])
-            for few in batch.split(gains.samples_at_once):
+            for few in some.split(gains.samples_at_once):
                 gains.add(few)
                 if done is not None:
                     done(len(few))
@@ -136,7 +139,7 @@ class Probe:
             self._layer(network, i, found.weights[i], found.activations[i], jacobians[i]) for i in network.order()
         ]
         name = type(self.model).__name__
-        return Statistics(name, tuple(layers), found.samples, self.steps, float(smallest_lr))
+        return Statistics(name, tuple(layers), found.samples, self.steps, float(smallest_lr), batch)
 
     def _gradients(self, index: int) -> tuple[Spread, Spread]:
         """Of the weight and of the output."""

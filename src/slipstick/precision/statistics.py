@@ -28,7 +28,7 @@ class LayerStatistics:
     weight_gradient, activation_gradient: spreads over training; the latter of the gradient of the layer's output, of
         the loss that training minimises.
     jacobian: the largest singular value of the square-Jacobian, which takes the noise variance of the layer's output
-        gradient to that of its weight gradient.
+        gradient to that of its weight gradient, for one sample; those of a step's samples add up.
     weight_mean_square, activation_mean_square: over the tensor's elements (and samples), which logarithmic formats
         ask for; None where they were not measured, and the squared maximum then stands in as a bound.
     """
@@ -53,13 +53,15 @@ class LayerStatistics:
 
 @dataclass(frozen=True)
 class Statistics:
-    """Of one training. samples: how many the noise gains were averaged over. smallest_lr: of the schedule."""
+    """Of one training. samples: how many the noise gains were averaged over. smallest_lr: of the schedule. batch: the
+    samples of a training step."""
 
     model: str
     layers: tuple[LayerStatistics, ...]
     samples: int
     steps: int
     smallest_lr: float
+    batch: int = 1
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data that ``from_dict`` reads back."""

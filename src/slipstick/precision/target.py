@@ -7,10 +7,15 @@ from slipstick.errors import SpecificationError
 from slipstick.precision.statistics import Statistics
 
 
-def check_request(statistics: Statistics, target: float) -> None:
-    """Raises SpecificationError for a target that is no probability, and for statistics of no layer."""
+def check_target(target: float) -> None:
+    """Raises SpecificationError for what is no probability."""
     if not 0 < target < 1:
         raise SpecificationError(f"target={target!r}: a probability of mismatch must lie between 0 and 1")
+
+
+def check_request(statistics: Statistics, target: float) -> None:
+    """Raises SpecificationError for a target that is no probability, and for statistics of no layer."""
+    check_target(target)
     if not statistics.layers:
         raise SpecificationError(
             f"{statistics.model}: statistics of no layer; probe a model that has layers with weights"

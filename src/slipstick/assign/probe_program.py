@@ -16,9 +16,9 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from slipstick.assign.probe_options import FILE_NAME, ProbeOptions
 from slipstick.errors import SpecificationError
 from slipstick.precision.probe import Probe
-from slipstick.precision.probe_options import FILE_NAME, ProbeOptions
 from slipstick.precision.statistics import Statistics
 from slipstick.train.checkpoints import Checkpoint, Position, has_checkpoint, load_checkpoint, save_checkpoint
 from slipstick.train.interrupts import Interrupted, StopRequest
@@ -84,6 +84,8 @@ def probe_program(
     Raises SpecificationError, also where the loss is no number any more, or Interrupted.
     """
     options = options or ProbeOptions()
+    if epochs < 1:
+        raise SpecificationError(f"epochs = {epochs}: there is no training to probe; give at least 1")
     started = has_checkpoint(folder) and not overwrite
     if started and not resume:
         raise SpecificationError(
@@ -102,7 +104,8 @@ def probe_program(
         run.train(epochs, quiet, stop or StopRequest())
         probe.remove()
         lr = min(group["lr"] for group in program.optimizer.param_groups) if smallest_lr is None else smallest_lr
-        return options.statistics(probe, program.loader, lr, folder, quiet)
+        batch = len(next(iter(program.loader))[0])
+        return options.statistics(probe, program.loader, lr, batch, folder, quiet)
 
 
 class _Run:
@@ -122,6 +125,10 @@ class _Run:
     def train(self, epochs: int, quiet: bool, stop: StopRequest) -> None:
         """To the end of so many epochs."""
         program, position = self._program, self._position
+        if position.epoch > epochs:
+            raise SpecificationError(
+                f"{self._folder}: was trained for {position.epoch} epochs; give as many or more, or --overwrite"
+            )
         length = len(program.loader) if isinstance(program.loader, Sized) else 0
         label = self._facts["program"]
         with stop, TrainingProgress(label, epochs * length, position.epoch * length, quiet) as progress:

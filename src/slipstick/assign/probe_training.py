@@ -11,14 +11,15 @@ from dataclasses import replace
 import torch
 from torch import nn
 
+from slipstick.assign.probe_options import ProbeOptions
 from slipstick.errors import SpecificationError
 from slipstick.precision.probe import Probe
-from slipstick.precision.probe_options import ProbeOptions
 from slipstick.precision.statistics import Statistics
 from slipstick.train import Data, Experiment, load_data, run_folder, train
 from slipstick.train.checkpoints import read_model_state, read_observer_state
 from slipstick.train.interrupts import StopRequest
 from slipstick.train.optimizers import learning_rate
+from slipstick.train.run_folder import check_folder
 
 TEXT_DRAWS = 16
 """Random signs for each window of a text, whose positions times characters are too many to go through."""
@@ -41,9 +42,7 @@ def probe_training(
     the last step. Raises as ``train`` and ``Probe`` do, and SpecificationError for an experiment that is not plain
     float32, a run that diverged, or one that was not watched from its beginning.
     """
-    options = options or ProbeOptions()
-    if experiment.reads_text and options.draws is None:
-        options = replace(options, draws=TEXT_DRAWS)
+    options = _fitting(options or ProbeOptions(), experiment)
     if not experiment.is_fp32:
         raise SpecificationError(f"probe: {experiment.name} is no plain fp32 training; give arithmetic = fp32 alone")
     if experiment.epochs == 0:
@@ -66,7 +65,24 @@ def probe_training(
     smallest_lr = learning_rate(experiment, probe.steps - 1, data.steps_per_epoch)
     with _threads(experiment.threads):
         batches = data.training_batches(experiment.seed, epoch=0)
-        return options.statistics(probe, batches, smallest_lr, folder, quiet)
+        return options.statistics(probe, batches, smallest_lr, experiment.batch, folder, quiet)
+
+
+def known_statistics(experiment: Experiment, options: ProbeOptions) -> Statistics | None:
+    """What ``probe_training`` would read rather than measure, without a look at the data; None where there is none.
+
+    Raises SpecificationError where the run folder holds another experiment.
+    """
+    folder = run_folder(experiment)
+    if check_folder(folder, experiment, resume=True, overwrite=False) != "complete":
+        return None
+    return _fitting(options, experiment).known(folder, experiment.batch)
+
+
+def _fitting(options: ProbeOptions, experiment: Experiment) -> ProbeOptions:
+    if experiment.reads_text and options.draws is None:
+        return replace(options, draws=TEXT_DRAWS)
+    return options
 
 
 @contextmanager

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 import torch
 
+from slipstick.assign.probe_options import ProbeOptions
+from slipstick.assign.probe_program import probe_program
+from slipstick.assign.probe_training import probe_training
 from slipstick.errors import SpecificationError
-from slipstick.precision.probe_options import ProbeOptions
-from slipstick.precision.probe_program import probe_program
-from slipstick.precision.probe_training import probe_training
 from slipstick.precision.statistics import Statistics
 from slipstick.train import Data, Interrupted, load_data, run_folder, train
 from slipstick.train.checkpoints import read_model_state
@@ -63,6 +63,7 @@ def test_an_interrupted_training_resumes_to_the_same_statistics(tmp_path: Path, 
             probed(out, data, stop=StopAfter(steps))
         assert probed(out, data, resume=True) == whole
     assert (whole.model, whole.samples, whole.steps) == ("Sequential", 7, 8)
+    assert whole.batch == 10
     assert 0.001 < whole.smallest_lr < 0.01
 
 
@@ -157,6 +158,7 @@ def program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_program_interrupted_resumes_to_the_same_statistics(tmp_path: Path) -> None:
     whole = probe_program("own_program:build", tmp_path / "whole", epochs=3, options=FEW, quiet=True)
     assert (whole.steps, whole.samples, whole.smallest_lr) == (12, 7, 0.01)
+    assert whole.batch == 6
     with pytest.raises(Interrupted, match="stopped in epoch 2"):
         probe_program("own_program:build", tmp_path / "b", epochs=3, options=FEW, quiet=True, stop=StopAfter(5))
     torch.manual_seed(1)

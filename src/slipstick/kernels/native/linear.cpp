@@ -36,7 +36,9 @@ namespace {
 template <typename T>
 using Vector = nb::ndarray<const T, nb::ndim<1>, nb::c_contig, nb::device::cpu>;
 
-constexpr int64_t kBlockRows = 252, kBlockColumns = 384;  // multiples of the alignments
+constexpr int64_t kBlockRows = 252, kBlockColumns = 384, kLeastRows = 48;
+constexpr int64_t kRowUnit = 12, kColumnUnit = 96;  // blocks of whole tiles waste no lanes
+constexpr int64_t kTasksPerThread = 4;
 constexpr int64_t kLanesBeyond = 32;  // how far past the last operand a vector may read
 
 template <typename T>
@@ -137,6 +139,12 @@ void write(const LinearBlock& block, const int64_t* rows, const int64_t* columns
     }
 }
 
+// The size of equal blocks of at most `most`, in units.
+int64_t block_size(int64_t size, int64_t most, int64_t unit) {
+    const int64_t blocks = (size + most - 1) / most, even = (size + blocks - 1) / blocks;
+    return (even + unit - 1) / unit * unit;
+}
+
 // out: float32. scales: what one unit of a sum is worth, for each row of each batch entry.
 void linear_contract(const LinearPlan& plan, const Longs& a, const Longs& b, int64_t out, const Longs& batch,
                      const Longs& rows, const Longs& columns, const Longs& terms, int64_t start,
@@ -149,10 +157,14 @@ void linear_contract(const LinearPlan& plan, const Longs& a, const Longs& b, int
     const Longs b_columns = column_dims.offsets(0), out_columns = column_dims.offsets(1);
     const Longs a_terms = term_dims.offsets(0), b_terms = term_dims.offsets(1);
     const int64_t m = row_dims.size(), n = column_dims.size();
-    const int64_t row_blocks = (m + kBlockRows - 1) / kBlockRows, column_blocks = (n + kBlockColumns - 1) / kBlockColumns;
+    const int64_t block_columns = block_size(n, kBlockColumns, kColumnUnit);
+    const int64_t column_blocks = (n + block_columns - 1) / block_columns;
+    const int64_t wanted = (kTasksPerThread * threads + column_blocks - 1) / column_blocks;  // blocks of rows
+    const int64_t most_rows = threads == 1 ? kBlockRows : std::clamp(m / wanted, kLeastRows, kBlockRows);
+    const int64_t block_rows = block_size(m, most_rows, kRowUnit), row_blocks = (m + block_rows - 1) / block_rows;
     const LinearKernels& kernels = linear_kernels();
     parallel_for(batch_dims.size() * row_blocks * column_blocks, threads, [&](int64_t task) {
-        const int64_t row = task / column_blocks % row_blocks * kBlockRows, column = task % column_blocks * kBlockColumns;
+        const int64_t row = task / column_blocks % row_blocks * block_rows, column = task % column_blocks * block_columns;
         const int64_t group = task / column_blocks / row_blocks;
         LinearBlock block;
         block.plan = &plan;
@@ -162,8 +174,8 @@ void linear_contract(const LinearPlan& plan, const Longs& a, const Longs& b, int
         block.a_terms = a_terms.data();
         block.b_terms = b_terms.data();
         block.b_columns = b_columns.data() + column;
-        block.rows = static_cast<int>(std::min(kBlockRows, m - row));
-        block.columns = static_cast<int>(std::min(kBlockColumns, n - column));
+        block.rows = static_cast<int>(std::min(block_rows, m - row));
+        block.columns = static_cast<int>(std::min(block_columns, n - column));
         block.terms = term_dims.size();
         block.out_stride = (block.columns + kLinearColumnAlign - 1) / kLinearColumnAlign * kLinearColumnAlign;
         const int64_t out_rows_padded = (block.rows + kLinearRowAlign - 1) / kLinearRowAlign * kLinearRowAlign;

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from test_loop import StopAfter, final_bits
+from test_loop import StopAfter, experiment, final_bits
 
 import slipstick as ss
 from slipstick.errors import SpecificationError
@@ -32,21 +32,6 @@ RUNS = {
 @pytest.fixture(scope="module")
 def data() -> Data:
     return load_data(experiment(Path()))
-
-
-def experiment(out: Path, **fields: object) -> Experiment:
-    small = {
-        "subset": {"train": 40, "test": 20},
-        "augment": {"flip": True, "pad": 1},
-        "model": {"name": "cnn", "width": 0.25},
-        "schedule": {"kind": "cosine"},
-        "batch": 10,
-        "epochs": 2,
-        "log_every": 3,
-        "seed": 7,
-        "threads": 1,
-    }
-    return Experiment(name="trial", out=str(out), **{**small, **fields})
 
 
 @pytest.mark.parametrize("recipe", RUNS)

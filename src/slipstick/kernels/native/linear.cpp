@@ -63,6 +63,7 @@ std::shared_ptr<LinearPlan> make_plan(int bits, bool saturate, const Vector<int3
     auto plan = std::make_shared<LinearPlan>();
     plan->terms = copy(terms);
     plan->largest = static_cast<int32_t>(plan->terms.size() - 1) / 2;
+    plan->terms.resize(2 * plan->zero() + 1, 0);
     plan->bits = bits;
     plan->saturate = saturate;
     plan->largest_term = std::max(1, *std::max_element(plan->terms.begin(), plan->terms.end()));

@@ -14,7 +14,7 @@ struct LinearPlan {
     int32_t largest;             // logarithm of an operand
     int bits;                    // of the accumulator
     bool saturate;
-    std::vector<int32_t> terms;  // t[p], p = 0 .. 2 largest
+    std::vector<int32_t> terms;  // t[p], p = 0 .. 2 largest; then zeros up to 2 zero()
     int32_t largest_term;
     // The float path: the product left[xa] right[version of xa][xb], rounded to the nearest integer, is t[xa + xb] for
     // every pair of logarithms, and never a tie. right[v][x] = remainders[v][x mod 2^fraction] 2^(x div 2^fraction). The
@@ -23,6 +23,8 @@ struct LinearPlan {
     std::vector<float> left;  // of signed logs from -(largest + 1) to largest + 1
     std::vector<float> remainders;
 
+    // A log that stands for zero: with any other it is beyond all terms.
+    int32_t zero() const { return 2 * largest + 1; }
     int32_t top() const { return static_cast<int32_t>((int64_t{1} << (bits - 1)) - 1); }
 };
 

@@ -17,12 +17,12 @@ public:
     static constexpr int kVectors = kLinearUnit / S::kLanes;
 
     const LinearBlock& block;
-    const int32_t* table;  // terms, then zeros up to twice the log that stands for zero
-    int32_t zero;
 
     void run(int row, int column, int columns, int32_t* out) const {
         const int16_t* a = block.a + block.a_rows[row];
         const int64_t* places = block.b_columns + column;
+        const int32_t* table = block.plan->terms.data();
+        const int32_t zero = block.plan->zero();
         typename S::V sums[kVectors];
         for (auto& sum : sums) sum = S::all(0);
         const typename S::V high = S::all(block.plan->top()), low = S::all(-block.plan->top() - 1);

@@ -1,6 +1,5 @@
 // Kernels of LinearAccumulate, compiled once per instruction set (SLIPSTICK_ISA names the namespace).
 #include <algorithm>
-#include <vector>
 
 #include "linear_integers.h"
 
@@ -13,18 +12,9 @@ namespace SLIPSTICK_ISA {
 
 namespace {
 
-// terms, and zeros for every sum with the log that stands for zero.
-std::vector<int32_t> padded_terms(const LinearPlan& plan, int32_t zero) {
-    std::vector<int32_t> table(plan.terms);
-    table.resize(2 * zero + 1, 0);
-    return table;
-}
-
 template <bool kSaturate>
 void by_integers(const LinearBlock& block, int row, int rows, int column, int columns) {
-    const int32_t zero = 2 * block.plan->largest + 1;
-    const std::vector<int32_t> table = padded_terms(*block.plan, zero);
-    const IntegerSums<kSaturate> sums{block, table.data(), zero};
+    const IntegerSums<kSaturate> sums{block};
     for (int r = row; r < row + rows; ++r)
         for (int c = column; c < column + columns; c += kLinearUnit)
             sums.run(r, c, std::min(kLinearUnit, column + columns - c), block.out + int64_t{r} * block.out_stride + c);

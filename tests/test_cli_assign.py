@@ -300,6 +300,10 @@ def test_an_assignment_of_another_model_is_not_taken_for_this_one(
         ("trial.toml --epochs 3", "--epochs 3: is of programs; an experiment takes --set epochs=3"),
         ("trial.toml --explain 12", f"{ANSWER}: holds no assignment; assign first, without --explain"),
         ("own_program:build --set epochs=3", "--set epochs=3: is of experiments; own_program:build is a program"),
+        (
+            "own_program:build --mismatch",
+            "--mismatch: is measured of an experiment in fixed point, not of a program; lea",
+        ),
         ("own_program:build --train", "--train: only an experiment in fixed point is trained as assigned, not a prog"),
         (
             "trial.toml --set optimizer.momentum=0.9 --set optimizer.weight_decay=1e-4",
@@ -373,3 +377,15 @@ def test_the_papers_experiments_can_be_trained_as_assigned(name: str) -> None:
     assert (experiment.optimizer.momentum, experiment.optimizer.weight_decay) == (0, 0)
     assert isinstance(experiment.schedule, Cosine)
     assert experiment.schedule.eta_min >= 0.001
+
+
+def test_the_mismatch_is_measured_beside_the_prediction(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([*ASSIGN, "--no-train", "--mismatch"]) == 0
+    printed = capsys.readouterr().out
+    rows = json.loads((ANSWER / "mismatch.json").read_text())
+    assert [row["offset"] for row in rows] == [-3, -2, -1, 0, 1, 2, 3]
+    predicted = [row["predicted"] for row in rows]
+    assert predicted == sorted(predicted, reverse=True)
+    assert all(0 <= row["measured"] <= 1 and row["measured"] * 20 % 1 < 1e-9 for row in rows)  # of 20 test images
+    header = next(line for line in printed.splitlines() if line.startswith("bits "))
+    assert header.split("  ")[0] == "bits"

@@ -1,6 +1,7 @@
 """Training with an assignment: who rounds what, and that layers see exactly the numbers of the integers."""
 
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -236,3 +237,29 @@ def test_files_that_are_no_assignment_are_refused_in_one_line(tmp_path: Path) ->
         (tmp_path / "other.json").write_text(content)
         with pytest.raises(SpecificationError, match=r"^\S*other\.json: assignment: .*; assign again$"):
             assignment_from(tmp_path / "other.json")
+
+
+def test_a_file_with_offsets_has_so_many_bits_more(tmp_path: Path) -> None:
+    path = tmp_path / "assignment.json"
+    path.write_text(json.dumps(assignment().to_dict()))
+    assert assignment_from({"file": str(path)}) == assignment()
+    given = {"file": str(path), "offsets": {"weight": -1, "activation": 2}}
+    assert assignment_from(given) == assignment().with_offset("weight", -1).with_offset("activation", 2)
+    assert assignment_from({"file": str(path), "offsets": {"all": 1}}) == assignment().with_offset(None, 1)
+
+
+@pytest.mark.parametrize(
+    ("more", "words"),
+    [
+        ({"offset": 1}, "has no 'offset'; give"),
+        ({"offsets": 1}, "offsets = 1 is no table; give"),
+        ({"offsets": {"weight": 0.5}}, "weight = 0.5: must be an integer number of bits"),
+        ({"offsets": {"bias": 1}}, "'bias' is no kind of tensor; choose one of weight, activation"),
+    ],
+)
+def test_offsets_that_are_none_are_refused_in_one_line(tmp_path: Path, more: dict[str, object], words: str) -> None:
+    path = tmp_path / "assignment.json"
+    path.write_text(json.dumps(assignment().to_dict()))
+    with pytest.raises(SpecificationError, match=re.escape(words)) as caught:
+        assignment_from({"file": str(path), **more})
+    assert "\n" not in str(caught.value)

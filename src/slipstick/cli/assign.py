@@ -43,6 +43,9 @@ def assign(
     explain: Annotated[
         list[str], typer.Option(metavar="LAYER.TENSOR", help="Only say why, from the assignment on disk; repeatable.")
     ] = [],  # noqa: B006
+    mismatch: Annotated[
+        bool, typer.Option("--mismatch", help="Measure an experiment's mismatch too, with up to 3 bits more and fewer.")
+    ] = False,
     train: Annotated[
         bool | None, typer.Option("--train/--no-train", help="Train an experiment in fixed point as assigned.")
     ] = None,
@@ -53,19 +56,29 @@ def assign(
     The same command goes on where it was interrupted, and reads what is on disk. A program is a function without
     arguments that returns (model, loader) or (model, loader, optimizer); it is assigned, not trained in fixed point.
     """
-    from slipstick.assign import AssignmentRequest, ProbeOptions, answer, to_be_trained, train_assigned
+    from slipstick.assign import (
+        AssignmentRequest,
+        ProbeOptions,
+        answer,
+        measured_mismatch,
+        to_be_measured,
+        to_be_trained,
+        train_assigned,
+    )
     from slipstick.assign import explain as explanation
-    from slipstick.precision.table import cost_table
+    from slipstick.precision.table import cost_table, mismatch_table
 
     subject = _subject(source, overrides, out, epochs)
     request = AssignmentRequest(format, target, constants, minimum_bits, smallest_lr)
     if explain:
         print("\n".join(explanation(subject, request, tensor) for tensor in explain))
         return
-    trained = to_be_trained(subject, request, train)
+    trained, measured = to_be_trained(subject, request, train), to_be_measured(subject, request, mismatch)
     options = ProbeOptions(samples, draws, every, tuple(ignore))
     found = answer(subject, request, options, overwrite=overwrite, say=_say)
     _print_assignment(found)
+    if measured is not None:
+        print(mismatch_table(measured_mismatch(measured, found, say=_say)), flush=True)
     message = ""
     if trained is not None:
         run, result = train_assigned(trained, found, overwrite=overwrite, say=_say)

@@ -29,16 +29,19 @@ from slipstick.precision.assignment import Assignment, LayerAssignment, Precisio
 from slipstick.quantize import LayerRule, QuantizerSpec, Range, Recipe
 from slipstick.quantize.layers import KINDS
 
+_EVERY_KIND = "all"
+
 _WEIGHTS = tuple(dict.fromkeys(path for kind in KINDS for path in kind.weights))
 
 
 def assignment_from(given: str | Path | Mapping[str, Any]) -> Assignment:
-    """An assignment from its JSON file, or from what one holds.
+    """An assignment from its JSON file, or from what one holds; or from ``{"file": path, "offsets": {"weight": -1}}``.
 
-    Raises SpecificationError where there is no such file, or where it is no assignment.
+    offsets: bits more or fewer of the kinds that it names, see ``Assignment.with_offset``; "all" is every kind.
+    Raises SpecificationError where there is no such file, where it is no assignment, or for an offset of what is none.
     """
     if isinstance(given, Mapping):
-        return Assignment.from_dict(given)
+        return _with_offsets(given) if "file" in given else Assignment.from_dict(given)
     try:
         data = json.loads(Path(given).expanduser().read_text(encoding="utf-8"))
     except FileNotFoundError:
@@ -49,6 +52,20 @@ def assignment_from(given: str | Path | Mapping[str, Any]) -> Assignment:
         return Assignment.from_dict(data)
     except SpecificationError as error:
         raise SpecificationError(f"{given}: {error}") from None
+
+
+def _with_offsets(given: Mapping[str, Any]) -> Assignment:
+    unknown = sorted(set(given) - {"file", "offsets"})
+    offsets = given.get("offsets", {})
+    if unknown or not isinstance(offsets, Mapping):
+        wrong = f"has no {unknown[0]!r}" if unknown else f"offsets = {offsets!r} is no table"
+        raise SpecificationError(f"precision: {wrong}; give {{file = PATH, offsets = {{weight = -1}}}}")
+    assignment = assignment_from(given["file"])
+    for kind, bits in offsets.items():
+        if type(bits) is not int:
+            raise SpecificationError(f"precision: offsets: {kind} = {bits!r}: must be an integer number of bits")
+        assignment = assignment.with_offset(None if kind == _EVERY_KIND else kind, bits)
+    return assignment
 
 
 def without_reasons(assignment: Assignment) -> Assignment:

@@ -6,6 +6,7 @@ from slipstick.precision.assignment import Assignment, Precision, power
 from slipstick.precision.cost import Cost
 from slipstick.precision.explanation import KINDS, NAMELESS
 from slipstick.precision.lns import LNSAssignment
+from slipstick.precision.mismatch import Mismatch
 
 _BITS = ("B_W", "B_A", "B_G(W)", "B_G(A)", "B_Acc")
 _RANGES = ("r_W", "r_A", "r_G(W)", "r_G(A)", "r_Acc")
@@ -54,6 +55,12 @@ def cost_table(costs: Sequence[Cost]) -> str:
         rows.append((cost.design, *cells))
     samples = "1 sample" if first.batch == 1 else f"{first.batch} samples"
     return "\n".join([f"a training step of {samples}; in brackets times less than {first.design}", *_aligned(rows)])
+
+
+def mismatch_table(rows: Sequence[Mismatch]) -> str:
+    """Predicted and measured mismatch, level by level."""
+    cells = [(f"{row.offset:+d}", f"{row.predicted:.3g}", f"{row.measured:.3g}", f"{row.accuracy:.4f}") for row in rows]
+    return "\n".join(_aligned([("bits", "predicted at most", "measured", "accuracy"), *cells]))
 
 
 def _heading(assignment: Assignment | LNSAssignment, minimum: str) -> str:

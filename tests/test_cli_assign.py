@@ -383,9 +383,10 @@ def test_the_mismatch_is_measured_beside_the_prediction(capsys: pytest.CaptureFi
     assert main([*ASSIGN, "--no-train", "--mismatch"]) == 0
     printed = capsys.readouterr().out
     rows = json.loads((ANSWER / "mismatch.json").read_text())
-    assert [row["offset"] for row in rows] == [-3, -2, -1, 0, 1, 2, 3]
+    assigned = json.loads((ANSWER / "assignment.json").read_text())["minimum_bits"]
+    assert [row["minimum_bits"] for row in rows] == list(range(1, assigned + 3))
     predicted = [row["predicted"] for row in rows]
     assert predicted == sorted(predicted, reverse=True)
     assert all(0 <= row["measured"] <= 1 and row["measured"] * 20 % 1 < 1e-9 for row in rows)  # of 20 test images
-    header = next(line for line in printed.splitlines() if line.startswith("bits "))
-    assert header.split("  ")[0] == "bits"
+    header = next(line for line in printed.splitlines() if line.startswith("B_min "))
+    assert "predicted at most" in header

@@ -28,8 +28,8 @@ def test_decisions_are_counted_that_rounding_changes() -> None:
     batches = [(inputs[:3], torch.tensor([0, 1, 0])), (inputs[3:], torch.tensor([1]))]
     seen: list[int] = []
     coarse, fine = mismatches(model, given, batches, (0, 4), seen.append)
-    assert (coarse.offset, coarse.predicted, coarse.measured, coarse.accuracy) == (0, 0.25, 0.5, 0.75)
-    assert (fine.measured, fine.accuracy) == (0.0, 0.75)
+    assert (coarse.minimum_bits, coarse.predicted, coarse.measured, coarse.accuracy) == (3, 0.25, 0.5, 0.75)
+    assert (fine.minimum_bits, fine.measured, fine.accuracy) == (7, 0.0, 0.75)
     assert fine.predicted == 0.25 / 4**4
     assert sum(seen) == 3 * 4
     assert model[0].weight[1, 1] == torch.tensor(0.55)

@@ -17,8 +17,8 @@ from slipstick.train.progress import progress_bar
 
 FILE_NAME = "mismatch.json"
 
-OFFSETS = range(-3, 4)
-"""Bits more than assigned for weights and activations."""
+MORE_BITS = 2
+"""The most that is added to B_min; from there down to a B_min of 1."""
 
 _BATCH = 250
 
@@ -44,13 +44,14 @@ def measured_mismatch(
     assert isinstance(assignment, Assignment)
     experiment = subject.probed
     data = load_data(experiment)
-    say(f"mismatch: the float32 network rounded as assigned, {len(OFFSETS)} levels, {data.test_samples} test samples")
+    offsets = range(1 - assignment.minimum_bits, MORE_BITS + 1)
+    say(f"mismatch: the float32 network rounded, {len(offsets)} levels of B_min, {data.test_samples} test samples")
     model = build_model(experiment, data.shape, data.classes)
     model.load_state_dict(read_model_state(run_folder(experiment))[0])
     bar: AbstractContextManager[Callable[[int], None]] = nullcontext(lambda _: None)
     if not quiet:
-        bar = progress_bar("mismatch", (len(OFFSETS) + 1) * data.test_samples)
+        bar = progress_bar("mismatch", (len(offsets) + 1) * data.test_samples)
     with interruptible(found.folder), bar as done:
-        rows = mismatches(model, assignment, data.test_batches(_BATCH), OFFSETS, done)
+        rows = mismatches(model, assignment, data.test_batches(_BATCH), offsets, done)
     write_json(found.folder / FILE_NAME, [row.to_dict() for row in rows])
     return rows

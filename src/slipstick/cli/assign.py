@@ -44,7 +44,7 @@ def assign(
         list[str], typer.Option(metavar="LAYER.TENSOR", help="Only say why, from the assignment on disk; repeatable.")
     ] = [],  # noqa: B006
     mismatch: Annotated[
-        bool, typer.Option("--mismatch", help="Measure an experiment's mismatch too, with up to 3 bits more and fewer.")
+        bool, typer.Option("--mismatch", help="Measure an experiment's mismatch too, at every B_min.")
     ] = False,
     train: Annotated[
         bool | None, typer.Option("--train/--no-train", help="Train an experiment in fixed point as assigned.")

@@ -20,13 +20,13 @@ from slipstick.quantize import Recipe, quantize
 
 @dataclass(frozen=True)
 class Mismatch:
-    """Of one level of precision. offset: bits more than assigned for every weight and activation.
+    """Of one level of precision. minimum_bits: B_min there; weights and activations have as many more as assigned.
 
     predicted: the bound, which may exceed 1. measured: the fraction of decisions that differ from float's.
     accuracy: of the rounded network.
     """
 
-    offset: int
+    minimum_bits: int
     predicted: float
     measured: float
     accuracy: float
@@ -68,7 +68,7 @@ def mismatches(
         decided = _decisions(rounded, kept, done)
         differing, right = decided != exact, decided == targets
         measured, accuracy = (float(each.double().mean()) for each in (differing, right))
-        found.append(Mismatch(offset, moved.predicted_mismatch, measured, accuracy))
+        found.append(Mismatch(assignment.minimum_bits + offset, moved.predicted_mismatch, measured, accuracy))
     return found
 
 

@@ -59,8 +59,10 @@ def cost_table(costs: Sequence[Cost]) -> str:
 
 def mismatch_table(rows: Sequence[Mismatch]) -> str:
     """Predicted and measured mismatch, level by level."""
-    cells = [(f"{row.offset:+d}", f"{row.predicted:.3g}", f"{row.measured:.3g}", f"{row.accuracy:.4f}") for row in rows]
-    return "\n".join(_aligned([("bits", "predicted at most", "measured", "accuracy"), *cells]))
+    cells = [
+        (str(row.minimum_bits), f"{row.predicted:.3g}", f"{row.measured:.3g}", f"{row.accuracy:.4f}") for row in rows
+    ]
+    return "\n".join(_aligned([("B_min", "predicted at most", "measured", "accuracy"), *cells]))
 
 
 def _heading(assignment: Assignment | LNSAssignment, minimum: str) -> str:

@@ -390,3 +390,5 @@ def test_the_mismatch_is_measured_beside_the_prediction(capsys: pytest.CaptureFi
     assert all(0 <= row["measured"] <= 1 and row["measured"] * 20 % 1 < 1e-9 for row in rows)  # of 20 test images
     header = next(line for line in printed.splitlines() if line.startswith("B_min "))
     assert "predicted at most" in header
+    fewest = min(row["minimum_bits"] for row in rows if row["measured"] <= 0.01)
+    assert f"--minimum-bits {fewest} is the least with a measured mismatch of at most 0.01" in printed

@@ -78,7 +78,7 @@ def assign(
     found = answer(subject, request, options, overwrite=overwrite, say=_say)
     _print_assignment(found)
     if measured is not None:
-        print(mismatch_table(measured_mismatch(measured, found, say=_say)), flush=True)
+        print(mismatch_table(measured_mismatch(measured, found, say=_say), target), flush=True)
     message = ""
     if trained is not None:
         run, result = train_assigned(trained, found, overwrite=overwrite, say=_say)

@@ -57,12 +57,15 @@ def cost_table(costs: Sequence[Cost]) -> str:
     return "\n".join([f"a training step of {samples}; in brackets times less than {first.design}", *_aligned(rows)])
 
 
-def mismatch_table(rows: Sequence[Mismatch]) -> str:
-    """Predicted and measured mismatch, level by level."""
+def mismatch_table(rows: Sequence[Mismatch], target: float) -> str:
+    """Predicted and measured mismatch, level by level, and the fewest bits whose measured one meets the target."""
     cells = [
         (str(row.minimum_bits), f"{row.predicted:.3g}", f"{row.measured:.3g}", f"{row.accuracy:.4f}") for row in rows
     ]
-    return "\n".join(_aligned([("B_min", "predicted at most", "measured", "accuracy"), *cells]))
+    fewest = min((row.minimum_bits for row in rows if row.measured <= target), default=None)
+    found = "no B_min measured has" if fewest is None else f"--minimum-bits {fewest} is the least with"
+    last = f"{found} a measured mismatch of at most {target:g}"
+    return "\n".join([*_aligned([("B_min", "predicted at most", "measured", "accuracy"), *cells]), last])
 
 
 def _heading(assignment: Assignment | LNSAssignment, minimum: str) -> str:

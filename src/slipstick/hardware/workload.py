@@ -31,7 +31,7 @@ KINDS: tuple[Kind, ...] = get_args(Kind)
 """Of tensors. gradient: of an activation."""
 
 _aten = torch.ops.aten
-_MATRICES = {_aten.mm.default: 0, _aten.bmm.default: 0, _aten.addmm.default: 1, _aten.baddbmm.default: 1}
+MATRICES = {_aten.mm.default: 0, _aten.bmm.default: 0, _aten.addmm.default: 1, _aten.baddbmm.default: 1}
 """Operators, and the argument that is their first factor."""
 
 _FUSED_ATTENTION = "_scaled_dot_product"
@@ -81,21 +81,47 @@ def training_step(model: nn.Module, inputs: torch.Tensor, loss: Callable[[Any], 
     return Workload(len(inputs), tuple(counter.found))
 
 
+class Storages:
+    """Which tensors are weights, and which were inputs of a forward product."""
+
+    def __init__(self, parameters: Iterable[torch.Tensor]) -> None:
+        self._weights = {_storage(parameter) for parameter in parameters}
+        self._inputs: dict[int, torch.UntypedStorage] = {}  # held, so that no other tensor takes their place
+
+    def is_weight(self, tensor: torch.Tensor) -> bool:
+        return _storage(tensor) in self._weights
+
+    def is_input(self, tensor: torch.Tensor) -> bool:
+        return _storage(tensor) in self._inputs
+
+    def saw_input(self, tensor: torch.Tensor) -> None:
+        self._inputs[_storage(tensor)] = tensor.untyped_storage()
+
+
+def role_of_matrices(storages: Storages, a: torch.Tensor, b: torch.Tensor) -> tuple[Role, bool]:
+    """The role of a product of matrices, or of batches of them, that autograd makes now; and whether ``b`` is the
+    activation (of "input_gradient" the gradient), ``a`` the other factor."""
+    if not _in_backward():
+        return "forward", storages.is_weight(a)
+    if storages.is_weight(a) or storages.is_weight(b) or a.dim() > 2:
+        return "input_gradient", storages.is_weight(a)
+    return "weight_gradient", storages.is_input(b)
+
+
 class _Counter(TorchDispatchMode):
     """Sees every operator below autograd."""
 
     def __init__(self, parameters: Iterable[torch.Tensor]) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self._weights = {_storage(parameter) for parameter in parameters}
-        self._inputs: dict[int, torch.UntypedStorage] = {}  # of forward products; held, so that no other has its place
+        self._storages = Storages(parameters)
         self.found: list[Product] = []
 
     def __torch_dispatch__(
         self, operator: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         result = operator(*args, **(kwargs or {}))
-        if operator in _MATRICES:
-            first = _MATRICES[operator]
+        if operator in MATRICES:
+            first = MATRICES[operator]
             self._multiplication(operator, args[first], args[first + 1], result)
         elif operator is _aten.convolution.default:
             self._add(operator, "forward", args[0], args[1], result, _taps(args[0], args[1], result, args[6]))
@@ -106,11 +132,7 @@ class _Counter(TorchDispatchMode):
         return result
 
     def _multiplication(self, operator: Any, a: torch.Tensor, b: torch.Tensor, result: torch.Tensor) -> None:
-        weighted = self._is_weight(a) or self._is_weight(b)
-        role: Role = "forward"
-        if _in_backward():
-            role = "input_gradient" if weighted or result.dim() > 2 else "weight_gradient"
-        swapped = _storage(b) in self._inputs if role == "weight_gradient" else self._is_weight(a)
+        role, swapped = role_of_matrices(self._storages, a, b)
         self._add(operator, role, *((b, a) if swapped else (a, b)), result, result.numel() * a.shape[-1])
 
     def _convolution_backward(self, operator: Any, args: tuple[Any, ...], result: Any) -> None:
@@ -125,7 +147,7 @@ class _Counter(TorchDispatchMode):
         self, operator: Any, role: Role, a: torch.Tensor, b: torch.Tensor, result: torch.Tensor, products: int
     ) -> None:
         if role == "forward":
-            self._inputs[_storage(a)] = a.untyped_storage()
+            self._storages.saw_input(a)
         kinds = self._kinds(role, b)
         numbers = tuple((kind, tensor.numel()) for kind, tensor in zip(kinds, (a, b, result), strict=True))
         self.found.append(Product(str(operator), role, products, numbers))
@@ -134,11 +156,8 @@ class _Counter(TorchDispatchMode):
         """Of both factors and the result."""
         if role == "weight_gradient":
             return "activation", "gradient", "weight_gradient"
-        other: Kind = "weight" if self._is_weight(second) else "activation"
+        other: Kind = "weight" if self._storages.is_weight(second) else "activation"
         return ("activation", other, "activation") if role == "forward" else ("gradient", other, "gradient")
-
-    def _is_weight(self, tensor: torch.Tensor) -> bool:
-        return _storage(tensor) in self._weights
 
 
 def _taps(x: torch.Tensor, weight: torch.Tensor, result: torch.Tensor, transposed: bool) -> int:

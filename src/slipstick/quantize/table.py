@@ -7,6 +7,7 @@ from torch.nn.utils.parametrize import ParametrizationList
 
 from slipstick.quantize.layer_quantizers import is_quantized, quantizers_of
 from slipstick.quantize.layers import find_layers
+from slipstick.text_table import aligned
 
 _COLUMNS = ("layer", "role", "tensor", "format", "rounding", "range")
 _TENSORS = {"activation": "input", "activation_gradient": "output"}
@@ -28,8 +29,7 @@ def table(model: nn.Module) -> str:
                 tensor += " (stored)"
             format = str(spec.format) if spec.format is not None else "none"
             rows.append((name or "(model)", role, tensor, format, spec.rounding, str(spec.range)))
-    widths = [max(len(row[i]) for row in rows) for i in range(len(_COLUMNS))]
-    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+    lines = aligned(rows)
     if recipe is not None:
         copy = "full-precision master copy" if recipe.keeps_master else "no master copy"
         lines.insert(0, f"recipe {recipe.name}: {copy}, biases in {recipe.biases.replace('_', ' ')}")

@@ -6,7 +6,18 @@ import tomllib
 import pytest
 from hypothesis import given
 
-from slipstick import LNS, Blocked, Exact, LogArithmetic, RoundedArithmetic, Sequential, SpecificationError, Table, Tree
+from slipstick import (
+    LNS,
+    Blocked,
+    Exact,
+    FixedPoint,
+    LogArithmetic,
+    RoundedArithmetic,
+    Sequential,
+    SpecificationError,
+    Table,
+    Tree,
+)
 from slipstick.arithmetic import arithmetic_from_dict, parse_arithmetic
 from slipstick.arithmetic.parsing import parse_format, parse_order
 from strategies import arithmetics, log_arithmetics, operand_formats, orders
@@ -30,6 +41,19 @@ def test_arithmetics_survive_json(arithmetic):
 def test_arithmetics_survive_toml(arithmetic):
     document = "\n".join(f"{key} = {toml(value)}" for key, value in arithmetic.to_dict().items())
     assert arithmetic_from_dict(tomllib.loads(document)) == arithmetic
+
+
+def test_linear_numbers_are_rounded_ones():
+    given = parse_arithmetic("FixedPoint(4, 11) rounded")
+    assert given == RoundedArithmetic(FixedPoint(4, 11))
+    assert arithmetic_from_dict(json.loads(json.dumps(given.to_dict()))) == given
+    assert str(given) == "FixedPoint(4,11) rounded float32"
+    with pytest.raises(
+        SpecificationError, match=r"linear numbers are rounded; write 'FixedPoint\(4,11\) rounded'"
+    ):
+        parse_arithmetic("FixedPoint(4,11) exact")
+    with pytest.raises(SpecificationError, match="must be an LNS or a FixedPoint"):
+        RoundedArithmetic(3)
 
 
 @given(arithmetics)

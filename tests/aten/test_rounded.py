@@ -70,6 +70,27 @@ def test_batch_norm_rounds_output_and_running_statistics() -> None:
     assert not torch.equal(layer.running_mean, torch.zeros(3))
 
 
+def test_linear_numbers_round_operands_and_results_to_their_grid() -> None:
+    linear = ss.FixedPoint(3, 6)
+    a, b = torch.randn(30, 20), torch.randn(20, 30)
+    with ss.use(ss.RoundedArithmetic(linear)):
+        product = a @ b
+        x = torch.full((3,), 0.3).add_(100.0)
+        with pytest.raises(ss.NonFiniteError, match=r"aten\.sqrt.*FixedPoint"):
+            torch.tensor([-1.0]).sqrt()
+    assert torch.equal(product, linear.quantize(linear.quantize(a) @ linear.quantize(b)))
+    assert torch.equal(x, torch.full((3,), linear.largest))
+
+
+def test_a_network_trains_in_linear_numbers() -> None:
+    linear = ss.RoundedArithmetic(ss.FixedPoint(4, 11))
+    model = ss.snap_(network(), linear)
+    with ss.use(linear):
+        train(model, torch.optim.SGD(model.parameters(), lr=0.05, momentum=0.9), steps=3)
+    for tensor in state(model):
+        assert not tensor.dtype.is_floating_point or torch.equal(tensor, linear.format.quantize(tensor))
+
+
 @pytest.mark.parametrize("make", [torch.optim.SGD, torch.optim.Adam, torch.optim.AdamW])
 def test_a_network_trains_on_the_grid(make) -> None:
     model = ss.snap_(network(), ROUNDED)

@@ -9,11 +9,12 @@ from slipstick.arithmetic.log_arithmetic import LogArithmetic
 from slipstick.arithmetic.orders import Blocked, Order, Sequential, Tree
 from slipstick.arithmetic.rounded import RoundedArithmetic
 from slipstick.errors import SpecificationError
-from slipstick.formats import LNS
+from slipstick.formats import LNS, FixedPoint
 
 Arithmetic = LogArithmetic | RoundedArithmetic
 
 _FORMAT = re.compile(r"LNS\(\s*(-?\d+)\s*,\s*(-?\d+)\s*(?:,\s*([a-z]+)\s*)?\)")
+_FIXED_POINT = re.compile(r"FixedPoint\((-?\d+),(-?\d+)\)")
 _ORDER = re.compile(r"(Sequential|Tree|Blocked)(?:\((\d*)\))?", re.IGNORECASE)
 
 
@@ -40,13 +41,21 @@ def parse_order(text: str) -> Order:
 
 
 def parse_arithmetic(text: str) -> Arithmetic:
-    """``"LNS(5,5) hamad2025"``, ``"LNS(5,5) exact Blocked(64) operand"`` or ``"LNS(5,5) rounded"``.
+    """``"LNS(5,5) hamad2025"``, ``"LNS(5,5) exact Blocked(64) operand"``, ``"LNS(5,5) rounded"`` or, for linear
+    numbers of that many bits left and right of the point, ``"FixedPoint(4,11) rounded"``.
 
     The word ``exp=designed`` chooses the exponential.
     """
     words = re.sub(r"\s*([(,])\s*|\s+(?=\))", r"\1", text.strip()).split()
     if not words:
         raise SpecificationError("arithmetic '': write a format and an adder, e.g. 'LNS(5,5) hamad2025'")
+    linear = _FIXED_POINT.fullmatch(words[0])
+    if linear:
+        if words[1:] != ["rounded"]:
+            raise SpecificationError(
+                f"arithmetic {text!r}: linear numbers are rounded; write '{words[0]} rounded'"
+            )
+        return RoundedArithmetic(FixedPoint(int(linear[1]), int(linear[2])))
     format = parse_format(words[0])
     if words[1:] == ["rounded"]:
         return RoundedArithmetic(format)
@@ -77,6 +86,8 @@ def arithmetic_from_dict(data: dict[str, Any]) -> Arithmetic:
         raise SpecificationError(f"arithmetic: unknown key {unknown[0]!r}; known are {', '.join(known)}")
     if "format" not in data:
         raise SpecificationError("arithmetic: the key 'format' is missing, e.g. format = \"LNS(5,5)\"")
+    if kind == "rounded" and isinstance(data["format"], dict) and "format" in data["format"]:
+        return RoundedArithmetic(FixedPoint.from_dict(data["format"]))
     data["format"] = _format(data["format"])
     if kind == "rounded":
         return RoundedArithmetic(data["format"])

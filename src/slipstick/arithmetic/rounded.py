@@ -4,21 +4,24 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from slipstick.errors import SpecificationError
-from slipstick.formats import LNS
+from slipstick.formats import LNS, FixedPoint
 
 
 @dataclass(frozen=True)
 class RoundedArithmetic:
     """Each operator is computed in float32 by PyTorch and its floating outputs are rounded to ``format``.
 
+    format: an LNS, or a FixedPoint: linear arithmetic whose sums are exact and rounded once.
     It promises no equality across instruction sets or thread counts: PyTorch's own sums differ there.
     """
 
-    format: LNS
+    format: LNS | FixedPoint
     kind: ClassVar[str] = "rounded"
 
     def __post_init__(self) -> None:
-        if not self.format.fits_float32:
+        if not isinstance(self.format, LNS | FixedPoint):
+            raise SpecificationError(f"RoundedArithmetic(format={self.format!r}): must be an LNS or a FixedPoint")
+        if isinstance(self.format, LNS) and not self.format.fits_float32:
             raise SpecificationError(f"RoundedArithmetic(format={self.format}): needs int_bits <= 6")
 
     def __str__(self) -> str:

@@ -7,9 +7,8 @@ from torch import Tensor
 from torch._ops import OpOverload
 from torch.utils._pytree import tree_iter, tree_map
 
-from slipstick.arithmetic import LogArithmetic
-from slipstick.aten import elementary
-from slipstick.kernels.spec import kernel_spec
+from slipstick.arithmetic import RoundedArithmetic
+from slipstick.aten.grid import rounded
 
 if TYPE_CHECKING:
     from slipstick.aten.mode import use
@@ -28,16 +27,16 @@ def run_rounded(run: "use", func: OpOverload, args: tuple[Any, ...], kwargs: dic
     """
     if _counts_steps(run, func, args):
         return func(*args, **kwargs)
-    spec = kernel_spec(LogArithmetic(run.arithmetic.format))
-    name = str(func)
+    assert isinstance(run.arithmetic, RoundedArithmetic)
+    format, name = run.arithmetic.format, str(func)
 
     def snap(x: Any) -> Any:
-        return elementary.identity(spec, name, x) if _is_floating(x) else x
+        return rounded(format, name, x) if _is_floating(x) else x
 
     def snap_in_place(x: Any) -> None:
         for tensor in tree_iter(x):
             if _is_floating(tensor):
-                elementary.identity(spec, name, tensor, out=tensor)
+                rounded(format, name, tensor, out=tensor)
 
     written, overwritten = _written(func, args, kwargs)
     snap_in_place(written)

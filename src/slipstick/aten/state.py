@@ -5,28 +5,26 @@ from typing import TypeVar
 import torch
 from torch.utils._python_dispatch import _disable_current_modes
 
-from slipstick.arithmetic import Arithmetic, LogArithmetic
-from slipstick.aten import elementary
+from slipstick.arithmetic import Arithmetic
+from slipstick.aten.grid import rounded
 from slipstick.errors import SpecificationError
-from slipstick.formats import LNS
-from slipstick.kernels.spec import kernel_spec
+from slipstick.formats import LNS, FixedPoint
 
 Target = TypeVar("Target", torch.Tensor, torch.nn.Module)
 
 
-def snap_(target: Target, grid: Arithmetic | LNS) -> Target:
+def snap_(target: Target, grid: Arithmetic | LNS | FixedPoint) -> Target:
     """Round a tensor, or every floating parameter and buffer of a module, to a grid, in place.
 
     grid: an arithmetic (its format counts) or a format. With ``ss.use(compute, update=wider)`` state lives on the grid
     of ``wider``. Raises NonFiniteError for NaN.
     """
-    format = grid if isinstance(grid, LNS) else grid.format
-    spec = kernel_spec(LogArithmetic(format))
+    format = grid if isinstance(grid, LNS | FixedPoint) else grid.format
     tensors = [target] if isinstance(target, torch.Tensor) else [*target.parameters(), *target.buffers()]
     with torch.no_grad(), _disable_current_modes():
         for tensor in tensors:
             if tensor.dtype.is_floating_point:
-                elementary.identity(spec, "snap_", tensor, out=tensor)
+                rounded(format, "snap_", tensor, out=tensor)
     return target
 
 

@@ -151,9 +151,9 @@ def test_adders_given_as_numbers_have_folders_of_their_own() -> None:
 )
 def test_every_experiment_of_the_project_is_valid(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    layer = LayerAssignment("0", *(Precision(6, 1.0),) * 4, Precision(6, 2.0**-6))
-    for given in set(re.findall(r'file = "(\S*assignment\.json)"', path.read_text())):  # of an earlier command
-        Path(given).parent.mkdir(parents=True)
+    for bits, given in enumerate(sorted(set(re.findall(r'"(\S*assignment\.json)"', path.read_text()))), start=10):
+        Path(given).parent.mkdir(parents=True)  # as an earlier command makes it
+        layer = LayerAssignment("0", *(Precision(bits, 1.0),) * 4, Precision(bits, 2.0**-bits))
         Path(given).write_text(json.dumps(Assignment("any", (layer,), 4, 0.009, 0.01).to_dict()))
     comparison = load_comparison(path)
     assert comparison.name == path.stem

@@ -48,9 +48,7 @@ def test_linear_numbers_are_rounded_ones():
     assert given == RoundedArithmetic(FixedPoint(4, 11))
     assert arithmetic_from_dict(json.loads(json.dumps(given.to_dict()))) == given
     assert str(given) == "FixedPoint(4,11) rounded float32"
-    with pytest.raises(
-        SpecificationError, match=r"linear numbers are rounded; write 'FixedPoint\(4,11\) rounded'"
-    ):
+    with pytest.raises(SpecificationError, match=r"linear numbers are rounded; write 'FixedPoint\(4,11\) rounded'"):
         parse_arithmetic("FixedPoint(4,11) exact")
     with pytest.raises(SpecificationError, match="must be an LNS or a FixedPoint"):
         RoundedArithmetic(3)

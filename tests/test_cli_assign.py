@@ -227,11 +227,44 @@ def test_logarithmic_formats_are_assigned_and_not_trained(done: None, capsys: py
     out = capsys.readouterr().out
     assert out.startswith("trial: F_min ")
     assert "one format for all tensors: LNS(" in out
-    assert "C_R" not in out
+    lines = out.splitlines()
+    (assigned,) = (line for line in lines if line.startswith("assigned "))
+    assert assigned.split()[3] == ">"  # C_R (times less), then C_C: the part that is defined
+    assert lines[-1].startswith(">: without sums of logarithms")
     assert before.items() <= file_times().items()
     assert main([*ASSIGN, "--format", "lns", "--explain", "0.weight"]) == 0
     assert "EFQN" in capsys.readouterr().out
-    assert one_line(capsys, [*ASSIGN, "--format", "lns", "--train"]).startswith("--train: only an experiment in fixed")
+    assert one_line(capsys, [*ASSIGN, "--format", "lns", "--train"]) == (
+        "--train: only an experiment with weights in fixed point is trained as assigned, not format 'lns'"
+    )
+
+
+def test_a_mixed_assignment_is_trained_and_explained(done: None, capsys: pytest.CaptureFixture[str]) -> None:
+    before = file_times()
+    command = [*ASSIGN, "--format", "mixed", "--constants", "released"]
+    assert main(command) == 0
+    captured = capsys.readouterr()
+    assert captured.out.startswith("trial: B_min ")
+    assert "bits with (I,F) are of LNS(I,F)" in captured.out
+    assert "training: the same as assigned, in " in captured.err
+    assert before.items() <= file_times().items()
+    answer = ANSWER.parent / "mixed-target-0.01-released"
+    found = Assignment.from_dict(json.loads((answer / "assignment.json").read_text()))
+    assert found.is_mixed
+    new = {path.parent for path in set(file_times()) - set(before) if path.name == "experiment.toml"}
+    (run,) = (load_experiment(folder / "experiment.toml") for folder in new)
+    assert run.assignment is not None
+    assert [layer.activation_gradient for layer in run.assignment.layers] == [
+        layer.activation_gradient for layer in found.layers
+    ]
+    times = file_times()
+    assert main(command) == 0
+    assert file_times() == times
+    capsys.readouterr()
+    assert main([*command, "--explain", "7.activation_gradient", "--explain", "7.weight"]) == 0
+    explained = capsys.readouterr().out
+    assert "would take" in explained
+    assert "weights stay in fixed point" in explained
 
 
 def test_explanations_are_read_from_the_assignment(done: None, capsys: pytest.CaptureFixture[str]) -> None:
@@ -263,6 +296,8 @@ def test_explanations_are_read_from_the_assignment(done: None, capsys: pytest.Ca
         (["--set", "model.width=0.5", "--explain", "12"], "runs/trial/fp32--probed: was started with model = "),
         (["--every", "2"], "probe: was started with every = 1, not 2; change it back"),
         (["--target", "1e-14"], "target 1e-14: predicted mismatch is "),
+        (["--target", "1e-14", "--format", "lns"], "target 1e-14: predicted mismatch is "),
+        (["--target", "1e-14", "--format", "mixed"], "target 1e-14: predicted mismatch is "),
         (["--ignore", "0"], "probe: the saved state is not of these layers"),
     ],
 )
@@ -294,7 +329,12 @@ def test_an_assignment_of_another_model_is_not_taken_for_this_one(
         ("trial.toml --format lns --minimum-bits 20", "minimum_frac_bits=20: must be an integer from 0 to 16"),
         ("trial.toml --smallest-lr 0", "smallest_lr=0.0: must be a positive number"),
         ("trial.toml --constants theirs", "constants 'theirs': choose one of paper, released"),
-        ("trial.toml --format float", "format 'float': choose one of fixed, lns"),
+        ("trial.toml --format float", "format 'float': choose one of fixed, lns, mixed"),
+        ("trial.toml --format mixed --minimum-bits 25", "minimum_bits=25: must be an integer from 1 to 24"),
+        (
+            "trial.toml --format mixed --mismatch",
+            "--mismatch: is measured of an experiment in fixed point, not of format 'mixed'; leave it out",
+        ),
         ("trial.toml --samples 0", "probe: samples = 0 must be a positive integer"),
         ("trial.toml --draws 0", "probe: draws = 0 must be a positive integer"),
         ("trial.toml --epochs 3", "--epochs 3: is of programs; an experiment takes --set epochs=3"),
@@ -304,7 +344,10 @@ def test_an_assignment_of_another_model_is_not_taken_for_this_one(
             "own_program:build --mismatch",
             "--mismatch: is measured of an experiment in fixed point, not of a program; lea",
         ),
-        ("own_program:build --train", "--train: only an experiment in fixed point is trained as assigned, not a prog"),
+        (
+            "own_program:build --train",
+            "--train: only an experiment with weights in fixed point is trained as assigned, n",
+        ),
         (
             "trial.toml --set optimizer.momentum=0.9 --set optimizer.weight_decay=1e-4",
             "trial: an assigned training is plain SGD, which the float32 one must be too, not 'sgd' as given; add "
@@ -370,7 +413,7 @@ def test_a_layer_that_is_ignored_stays_in_float32(capsys: pytest.CaptureFixture[
     assert rows[3].startswith("ranges are")
 
 
-@pytest.mark.parametrize("name", ["sakr2019-resnet20-cifar10", "sakr2019-convnet-cifar10"])
+@pytest.mark.parametrize("name", ["sakr2019-resnet20-cifar10", "sakr2019-convnet-cifar10", "sakr2019-transformer"])
 def test_the_papers_experiments_can_be_trained_as_assigned(name: str) -> None:
     experiment = load_experiment(EXPERIMENTS / f"{name}.toml")
     assert isinstance(experiment.optimizer, SGD)
@@ -392,3 +435,42 @@ def test_the_mismatch_is_measured_beside_the_prediction(capsys: pytest.CaptureFi
     assert "predicted at most" in header
     fewest = min(row["minimum_bits"] for row in rows if row["measured"] <= 0.01)
     assert f"--minimum-bits {fewest} is the least with a measured mismatch of at most 0.01" in printed
+
+
+TRANSFORMER = """
+name = "text"
+data = "python-docs"
+subset = {train = 40, test = 8}
+batch = 10
+epochs = 1
+threads = 1
+schedule = {kind = "cosine", eta_min = 0.005}
+[model]
+name = "transformer"
+width = 8
+layers = 1
+heads = 2
+context = 8
+[optimizer]
+name = "sgd"
+lr = 0.5
+momentum = 0.0
+"""
+
+
+@pytest.mark.parametrize("format", ["fixed", "lns", "mixed"])
+def test_a_transformer_is_assigned_in_every_format_and_trained_where_weights_are_integers(
+    format: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("text.toml").write_text(TRANSFORMER)
+    assert main(["assign", "text.toml", "--samples", "4", "--format", format, "--constants", "released"]) == 0
+    captured = capsys.readouterr()
+    rows = [line.split() for line in captured.out.splitlines()]
+    layers = ["embedding", "position", *(f"blocks.0.attention.{name}" for name in ("query", "key", "value"))]
+    assert [row[0] for row in rows[2:7]] == layers
+    assert [row[0] for row in rows[7:11]] == [
+        "blocks.0.attention.projection", "blocks.0.expand", "blocks.0.contract", "head",
+    ]  # fmt: skip
+    runs = list(Path("runs/text").glob("assigned-*/result.json"))
+    assert len(runs) == (format != "lns")
+    assert all(json.loads(run.read_text())["status"] == "finished" for run in runs)

@@ -10,6 +10,7 @@ import torch
 from slipstick.assign.probe_options import ProbeOptions
 from slipstick.assign.probe_program import probe_program
 from slipstick.assign.probe_training import probe_training
+from slipstick.assign.run_control import RunControl
 from slipstick.errors import SpecificationError
 from slipstick.precision.statistics import Statistics
 from slipstick.train import Data, Interrupted, load_data, run_folder, train
@@ -18,6 +19,7 @@ from slipstick.train.config import Experiment
 from slipstick.train.interrupts import StopRequest
 
 FEW = ProbeOptions(samples=7)
+QUIET, RESUMED = RunControl(quiet=True), RunControl(quiet=True, resume=True)
 
 
 class StopAfter(StopRequest):
@@ -52,7 +54,7 @@ def data() -> Data:
 
 
 def probed(out: Path, data: Data, **options: object) -> Statistics:
-    return probe_training(experiment(out), data, options=FEW, quiet=True, **options)
+    return probe_training(experiment(out), data, options=FEW, control=RunControl(quiet=True, **options))
 
 
 def test_an_interrupted_training_resumes_to_the_same_statistics(tmp_path: Path, data: Data) -> None:
@@ -84,7 +86,7 @@ def test_statistics_of_a_complete_run_are_read_not_measured_again(tmp_path: Path
     saved["statistics"]["model"] = "of the file"
     file.write_text(json.dumps(saved))
     assert probed(tmp_path, data, resume=True).model == "of the file"
-    more = probe_training(experiment(tmp_path), data, options=ProbeOptions(samples=9), quiet=True, resume=True)
+    more = probe_training(experiment(tmp_path), data, options=ProbeOptions(samples=9), control=RESUMED)
     assert (more.samples, more.model) == (9, "Sequential")
     assert probed(tmp_path, data, overwrite=True) == found
 
@@ -116,13 +118,13 @@ def test_a_probed_run_may_be_read_and_resumed_as_any_other(tmp_path: Path, data:
 )
 def test_what_cannot_be_probed_is_refused(tmp_path: Path, data: Data, fields: dict[str, object], message: str) -> None:
     with pytest.raises(SpecificationError, match=message):
-        probe_training(experiment(tmp_path, **fields), data, options=FEW, quiet=True)
+        probe_training(experiment(tmp_path, **fields), data, options=FEW, control=QUIET)
 
 
 def test_text_is_probed_with_random_signs(tmp_path: Path) -> None:
     tiny = {"name": "transformer", "width": 8, "layers": 1, "heads": 2, "context": 8}
     chosen = experiment(tmp_path, data="python-docs", model=tiny, epochs=1)
-    found = probe_training(chosen, options=ProbeOptions(samples=3), quiet=True)
+    found = probe_training(chosen, options=ProbeOptions(samples=3), control=QUIET)
     assert found.samples == 3 * 8
     assert {"embedding", "position", "blocks.0.attention.query", "head"} <= {layer.name for layer in found.layers}
 
@@ -156,29 +158,37 @@ def program(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_program_interrupted_resumes_to_the_same_statistics(tmp_path: Path) -> None:
-    whole = probe_program("own_program:build", tmp_path / "whole", epochs=3, options=FEW, quiet=True)
+    whole = probe_program("own_program:build", tmp_path / "whole", epochs=3, options=FEW, control=QUIET)
     assert (whole.steps, whole.samples, whole.smallest_lr) == (12, 7, 0.01)
     assert whole.batch == 6
     with pytest.raises(Interrupted, match="stopped in epoch 2"):
-        probe_program("own_program:build", tmp_path / "b", epochs=3, options=FEW, quiet=True, stop=StopAfter(5))
+        probe_program(
+            "own_program:build",
+            tmp_path / "b",
+            epochs=3,
+            options=FEW,
+            control=RunControl(quiet=True, stop=StopAfter(5)),
+        )
     torch.manual_seed(1)
-    resumed = probe_program("own_program:build", tmp_path / "b", epochs=3, options=FEW, quiet=True, resume=True)
+    resumed = probe_program("own_program:build", tmp_path / "b", epochs=3, options=FEW, control=RESUMED)
     assert resumed == whole
-    assert probe_program("own_program:build", tmp_path / "b", epochs=3, options=FEW, quiet=True, resume=True) == whole
+    assert probe_program("own_program:build", tmp_path / "b", epochs=3, options=FEW, control=RESUMED) == whole
 
 
 def test_a_program_may_bring_its_optimiser(tmp_path: Path) -> None:
-    found = probe_program("own_program:with_optimizer", tmp_path / "a", options=FEW, quiet=True)
+    found = probe_program("own_program:with_optimizer", tmp_path / "a", options=FEW, control=QUIET)
     assert found.smallest_lr == 0.25
 
 
 def test_a_folder_of_a_program_is_neither_replaced_nor_mixed_up(tmp_path: Path) -> None:
-    probe_program("own_program:build", tmp_path / "a", options=FEW, quiet=True)
+    probe_program("own_program:build", tmp_path / "a", options=FEW, control=QUIET)
     with pytest.raises(SpecificationError, match="holds a started run; add --resume"):
-        probe_program("own_program:build", tmp_path / "a", options=FEW, quiet=True)
+        probe_program("own_program:build", tmp_path / "a", options=FEW, control=QUIET)
     with pytest.raises(SpecificationError, match=r"holds a run of .*own_program:build.*; choose another --out"):
-        probe_program("own_program:with_optimizer", tmp_path / "a", options=FEW, quiet=True, resume=True)
-    found = probe_program("own_program:with_optimizer", tmp_path / "a", options=FEW, quiet=True, overwrite=True)
+        probe_program("own_program:with_optimizer", tmp_path / "a", options=FEW, control=RESUMED)
+    found = probe_program(
+        "own_program:with_optimizer", tmp_path / "a", options=FEW, control=RunControl(quiet=True, overwrite=True)
+    )
     assert found.smallest_lr == 0.25
 
 
@@ -194,7 +204,7 @@ def test_a_folder_of_a_program_is_neither_replaced_nor_mixed_up(tmp_path: Path) 
 )
 def test_a_target_that_cannot_be_trained_is_refused(tmp_path: Path, target: str, message: str) -> None:
     with pytest.raises(SpecificationError, match=message):
-        probe_program(target, tmp_path / "a", epochs=3, options=FEW, quiet=True)
+        probe_program(target, tmp_path / "a", epochs=3, options=FEW, control=QUIET)
 
 
 def test_an_impossible_number_of_samples_is_refused() -> None:

@@ -17,12 +17,13 @@ from slipstick import (
     NonFiniteError,
     SpecificationError,
 )
-from slipstick.formats import Quantiser
+from slipstick.formats import Quantiser, ScaledLNS
 
 FORMATS = [
     FixedPoint(0, 7), FixedPoint(0, 3, symmetric=True, rounding="half-even"), FixedPoint(2, 2, signed=False),
     E4M3, E5M2, E3M0, MiniFloat(3, 2, specials="none"), LogQuant(3, 0), LogQuant(4, 2, "sqrt2"),
     LogQuant(4, 1, signed=False), MultiBaseLNS(8, 8), MultiBaseLNS(4, 2), MultiBaseLNS(6, 4, zero=True),
+    ScaledLNS(2, 2, -3), ScaledLNS(1, 1, 2, signed=False),
 ]  # fmt: skip
 ROUNDINGS = [(f, r) for f in FORMATS for r in f.roundings]
 

@@ -18,9 +18,13 @@ from slipstick.precision.cost import (
     dot_products,
     fixed_point,
     float32,
+    logarithmic,
     ternary_gradients,
     uniform,
 )
+from slipstick.precision.criteria import RELEASED
+from slipstick.precision.lns import assign_lns
+from slipstick.precision.mixed import assign_mixed
 from slipstick.precision.search import assign
 from slipstick.precision.table import cost_table
 
@@ -153,3 +157,56 @@ def test_the_table_compares_with_the_first_design():
     assert rows[3].endswith("(16.00)")
     assert cost_table([]) == "no designs"
     assert cost_table([Cost("none", 4, ())]).startswith("a training step of 4 samples")
+
+
+def test_a_product_of_logarithms_is_one_addition_of_them():
+    logs, finer, integers = Width(8, log=(3, 3)), Width(9, log=(2, 5)), Width(8)
+    assert dot_products(1, 4, logs, finer) == dot_products(1, 4, finer, logs) == 4 * (1 + 3 + 5)
+    assert dot_products(1, 4, logs, integers) == dot_products(1, 4, FLOAT32, logs) == 0
+
+
+def test_logarithms_cost_their_bits_and_of_full_adders_what_is_defined():
+    statistics = network(layer("a"), linear("b", 48, 10))
+    assignment = assign_lns(statistics)
+    got = cost(statistics, logarithmic(assignment), batch=2)
+    b = assignment.layers[1]
+    held = b.weight_gradient.width + b.accumulator.width  # the accumulator is the weight, with more bits
+    assert (
+        got.layers[1].representational == 2 * (48 * b.activation.width + 10 * b.activation_gradient.width) + 480 * held
+    )
+    assert got.layers[1].communication == 480 * b.weight_gradient.width
+    bits = 1 + max(b.weight.int_bits, b.activation.int_bits) + max(b.weight.frac_bits, b.activation.frac_bits)
+    assert got.layers[1].forward == 2 * 480 * bits
+    assert not got.complete
+    assert got.to_dict()["complete"] is False
+    assert cost(statistics, fixed_point(assign(statistics))).complete
+
+
+def test_of_a_mixed_assignment_the_layers_in_fixed_point_alone_are_complete():
+    peaked = {"activation_maximum": 30.0, "activation_mean_square": 0.01}
+    statistics = network(layer("a", jacobian=1e-3), linear("b", 48, 10, **peaked), linear("c", 10, 10, **peaked))
+    assignment = assign_mixed(statistics, constants=RELEASED)
+    got = cost(statistics, fixed_point(assignment))
+    logs = [
+        [each.log is not None for each in (widths.activation, widths.activation_gradient)]
+        for widths in (fixed_point(assignment).widths(name) for name in "abc")
+    ]
+    assert logs[1][0]
+    assert [each.complete for each in got.layers] == [not any(each) for each in logs]
+    assert got.layers[1].forward == 0
+    b = assignment.layers[1]
+    assert got.layers[1].representational == 48 * b.activation.bits + 10 * b.activation_gradient.bits + 480 * (
+        b.weight.bits + b.weight_gradient.bits + b.accumulator.bits
+    )
+
+
+def test_the_table_says_where_full_adders_are_not_defined():
+    statistics = network(layer("a"), linear("b", 48, 10))
+    designs = (float32(), logarithmic(assign_lns(statistics)), uniform(8))
+    rows = cost_table([cost(statistics, design) for design in designs]).splitlines()
+    assert rows[3].split()[3] == ">"
+    assert rows[3].count("(") == 2
+    assert rows[4].count("(") == 3
+    assert rows[-1] == (
+        ">: without sums of logarithms and products of a logarithm and an integer, which take what their tables take"
+    )

@@ -118,6 +118,16 @@ def test_the_range_of_gradients_holds_so_many_sigmas(sigma, constants, weights, 
         assert criteria.gradient_range("g", sigma, sigmas, constants.ema_correction) == reach
 
 
+@pytest.mark.parametrize(("classes", "held"), [(10, True), (17, True), (18, False), (100, False)])
+def test_four_sigma_hold_the_gradient_of_the_logits_of_up_to_17_classes(classes, held):
+    logits = torch.zeros(64, classes, dtype=torch.float64, requires_grad=True)
+    torch.nn.functional.cross_entropy(logits, torch.arange(64) % classes).backward()
+    peak = float(logits.grad.abs().max() / logits.grad.std(correction=0))
+    assert peak == pytest.approx(math.sqrt(classes - 1))
+    assert (peak <= PAPER.activation_gradient_sigmas * (1 + 1e-9)) == held
+    assert peak < RELEASED.activation_gradient_sigmas * RELEASED.ema_correction
+
+
 @pytest.mark.parametrize(("sigma", "step"), [(1.0, 0.25), (0.99, 0.125), (2.0**-10, 2.0**-12), (3e-3, 2.0**-11)])
 def test_the_step_of_weight_gradients_is_at_most_a_quarter_sigma(sigma, step):
     assert criteria.weight_gradient_step("g", sigma) == step

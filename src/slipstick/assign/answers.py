@@ -4,7 +4,7 @@ FOLDER/assignments/NAME, NAME that of the request:
 
 assignment.json  precisions and reasons, what ``precision = `` of an experiment takes
 assignment.png   bits, layer by layer
-cost.json        of the assignment and the designs beside it, fixed point only
+cost.json        of the assignment and the designs beside it
 question.json    written last: what was asked, of which model, from which statistics
 """
 
@@ -19,10 +19,20 @@ from typing import Any
 
 from slipstick.assign.probe_options import ProbeOptions
 from slipstick.assign.request import AssignmentRequest
+from slipstick.assign.run_control import RunControl
 from slipstick.assign.subjects import Say, Subject
 from slipstick.errors import SpecificationError
 from slipstick.precision.assignment import Assignment
-from slipstick.precision.cost import Cost, binarised, cost, fixed_point, float32, ternary_gradients, uniform
+from slipstick.precision.cost import (
+    Cost,
+    binarised,
+    cost,
+    fixed_point,
+    float32,
+    logarithmic,
+    ternary_gradients,
+    uniform,
+)
 from slipstick.precision.lns import LNSAssignment
 from slipstick.precision.statistics import Statistics
 from slipstick.train.atomic_files import write_json
@@ -33,7 +43,7 @@ ASSIGNMENT, FIGURE, COST, _QUESTION = "assignment.json", "assignment.png", "cost
 
 @dataclass(frozen=True)
 class Answer:
-    """folder: of the files above. costs: of one sample's step, float32 first; none where the format is not fixed."""
+    """folder: of the files above. costs: of one sample's step, float32 first."""
 
     folder: Path
     assignment: Assignment | LNSAssignment
@@ -68,7 +78,8 @@ def answer(
         subject.check()
         _check_model(folder, subject)
     with interruptible(subject.folder):
-        found = subject.statistics(options or ProbeOptions(), overwrite=overwrite, quiet=quiet, stop=stop, say=say)
+        control = RunControl(resume=True, overwrite=overwrite, quiet=quiet, stop=stop)
+        found = subject.statistics(options or ProbeOptions(), control, say)
         statistics = replace(found, model=subject.title)
         question = _question(subject, request, statistics)
         if not overwrite and _read(folder / _QUESTION) == question:
@@ -142,9 +153,8 @@ def _assignment(folder: Path, request: AssignmentRequest) -> Assignment | LNSAss
 
 
 def _costs(statistics: Statistics, assignment: Assignment | LNSAssignment) -> tuple[Cost, ...]:
-    if isinstance(assignment, LNSAssignment):
-        return ()
-    designs = (float32(), fixed_point(assignment), uniform(8), uniform(16), binarised(), ternary_gradients())
+    assigned = logarithmic(assignment) if isinstance(assignment, LNSAssignment) else fixed_point(assignment)
+    designs = (float32(), assigned, uniform(8), uniform(16), binarised(), ternary_gradients())
     return tuple(cost(statistics, design) for design in designs)
 
 
@@ -158,8 +168,7 @@ def _write(
         (folder / _QUESTION).unlink(missing_ok=True)
         write_json(folder / ASSIGNMENT, assignment.to_dict())
         save_figure(folder / FIGURE, assignment)
-        if costs:
-            write_json(folder / COST, [each.to_dict() for each in costs])
+        write_json(folder / COST, [each.to_dict() for each in costs])
         write_json(folder / _QUESTION, question)
     except OSError as error:
         where = error.filename or folder

@@ -1,7 +1,7 @@
-"""The fixed-point training that an assignment is for: the experiment as it was probed, in those precisions."""
+"""The training that an assignment is for: the experiment as it was probed, in those precisions."""
 
 from slipstick.assign.answers import Answer, interruptible
-from slipstick.assign.request import FIXED, AssignmentRequest
+from slipstick.assign.request import AssignmentRequest
 from slipstick.assign.subjects import ExperimentSubject, Say, Subject
 from slipstick.errors import SpecificationError
 from slipstick.precision.assignment import Assignment
@@ -21,7 +21,7 @@ def assigned_experiment(experiment: Experiment, assignment: Assignment) -> Exper
 
 
 def check_optimizer(experiment: Experiment) -> None:
-    """Raises SpecificationError, saying what to set, where fixed point cannot train as the experiment does."""
+    """Raises SpecificationError, saying what to set, where integer weights cannot move as the experiment's do."""
     given = experiment.optimizer
     if isinstance(given, SGD):
         changes = {"momentum": "0", "nesterov": "false", "weight_decay": "0"}
@@ -36,19 +36,21 @@ def check_optimizer(experiment: Experiment) -> None:
 
 
 def to_be_trained(subject: Subject, request: AssignmentRequest, asked: bool | None) -> ExperimentSubject | None:
-    """What is to be trained in fixed point, if anything: by default what can be.
+    """What is to be trained as assigned, if anything: by default what can be.
 
     asked: for training, against it, or nothing said. Raises SpecificationError where it was asked for and cannot be,
     and for an optimiser that has no counterpart in fixed point.
     """
     if asked is False:
         return None
-    if isinstance(subject, ExperimentSubject) and request.format == FIXED:
+    if isinstance(subject, ExperimentSubject) and request.can_be_trained:
         check_optimizer(subject.experiment)
         return subject
     if asked:
-        what = "a program" if request.format == FIXED else f"format {request.format!r}"
-        raise SpecificationError(f"--train: only an experiment in fixed point is trained as assigned, not {what}")
+        what = "a program" if request.can_be_trained else f"format {request.format!r}"
+        raise SpecificationError(
+            f"--train: only an experiment with weights in fixed point is trained as assigned, not {what}"
+        )
     return None
 
 
@@ -67,13 +69,15 @@ def train_assigned(
     """
     assignment = found.assignment
     if not isinstance(assignment, Assignment):
-        raise SpecificationError(f"{found.file}: is in a logarithmic format; only fixed point is trained by assignment")
+        raise SpecificationError(
+            f"{found.file}: has weights in logarithmic formats; only those in fixed point are trained by assignment"
+        )
     run = assigned_experiment(subject.experiment, assignment)
     folder = run_folder(run)
     state = check_folder(folder, run, resume=True, overwrite=overwrite)
     if state == "complete" and (result := read_result(folder)) is not None:
-        say(f"training: the fixed-point run is on disk, {folder}")
+        say(f"training: the run as assigned is on disk, {folder}")
         return run, result
-    say(f"training: {'goes on' if state == 'started' else 'the same'} in fixed point as assigned, in {folder}")
+    say(f"training: {'goes on' if state == 'started' else 'the same'} as assigned, in {folder}")
     with interruptible(folder):
         return run, train(run, resume=True, overwrite=overwrite, quiet=quiet, stop=stop)

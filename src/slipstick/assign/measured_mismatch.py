@@ -26,7 +26,8 @@ _BATCH = 250
 def to_be_measured(subject: Subject, request: AssignmentRequest, asked: bool) -> ExperimentSubject | None:
     """Whose mismatch is to be measured, if any.
 
-    Raises SpecificationError where it was asked of a program, which has no test data, or of logarithmic formats.
+    Raises SpecificationError where it was asked of a program, which has no test data, or of another format than fixed
+    point.
     """
     if not asked:
         return None

@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from slipstick.assign.probe_options import FILE_NAME, ProbeOptions
+from slipstick.assign.run_control import RunControl
 from slipstick.errors import SpecificationError
 from slipstick.precision.probe import Probe
 from slipstick.precision.statistics import Statistics
@@ -71,10 +72,7 @@ def probe_program(
     seed: int = 0,
     smallest_lr: float | None = None,
     options: ProbeOptions | None = None,
-    resume: bool = False,
-    overwrite: bool = False,
-    quiet: bool = False,
-    stop: StopRequest | None = None,
+    control: RunControl | None = None,
 ) -> Statistics:
     """Train what ``load_program`` gives, by cross-entropy, watched by a probe; returns the statistics.
 
@@ -83,11 +81,11 @@ def probe_program(
     that is to be assigned, if not the optimiser's own lr at the end.
     Raises SpecificationError, also where the loss is no number any more, or Interrupted.
     """
-    options = options or ProbeOptions()
+    options, control = options or ProbeOptions(), control or RunControl()
     if epochs < 1:
         raise SpecificationError(f"epochs = {epochs}: there is no training to probe; give at least 1")
-    started = has_checkpoint(folder) and not overwrite
-    if started and not resume:
+    started = has_checkpoint(folder) and not control.overwrite
+    if started and not control.resume:
         raise SpecificationError(
             f"{folder}: holds a started run; add --resume to continue or --overwrite to replace it"
         )
@@ -101,11 +99,11 @@ def probe_program(
         else:
             folder.mkdir(parents=True, exist_ok=True)
             (folder / FILE_NAME).unlink(missing_ok=True)
-        run.train(epochs, quiet, stop or StopRequest())
+        run.train(epochs, control.quiet, control.stop or StopRequest())
         probe.remove()
         lr = min(group["lr"] for group in program.optimizer.param_groups) if smallest_lr is None else smallest_lr
         batch = len(next(iter(program.loader))[0])
-        return options.statistics(probe, program.loader, lr, batch, folder, quiet)
+        return options.statistics(probe, program.loader, lr, batch, folder, control.quiet)
 
 
 class _Run:

@@ -12,12 +12,12 @@ import torch
 from torch import nn
 
 from slipstick.assign.probe_options import ProbeOptions
+from slipstick.assign.run_control import RunControl
 from slipstick.errors import SpecificationError
 from slipstick.precision.probe import Probe
 from slipstick.precision.statistics import Statistics
 from slipstick.train import Data, Experiment, load_data, run_folder, train
 from slipstick.train.checkpoints import read_model_state, read_observer_state
-from slipstick.train.interrupts import StopRequest
 from slipstick.train.optimizers import learning_rate
 from slipstick.train.run_folder import check_folder
 
@@ -30,10 +30,7 @@ def probe_training(
     data: Data | None = None,
     *,
     options: ProbeOptions | None = None,
-    resume: bool = False,
-    overwrite: bool = False,
-    quiet: bool = False,
-    stop: StopRequest | None = None,
+    control: RunControl | None = None,
 ) -> Statistics:
     """Train ``experiment`` as ``slipstick.train.train`` does, watched by a probe; returns the statistics.
 
@@ -42,7 +39,7 @@ def probe_training(
     the last step. Raises as ``train`` and ``Probe`` do, and SpecificationError for an experiment that is not plain
     float32, a run that diverged, or one that was not watched from its beginning.
     """
-    options = _fitting(options or ProbeOptions(), experiment)
+    options, control = _fitting(options or ProbeOptions(), experiment), control or RunControl()
     if not experiment.is_fp32:
         raise SpecificationError(f"probe: {experiment.name} is no plain fp32 training; give arithmetic = fp32 alone")
     if experiment.epochs == 0:
@@ -55,7 +52,15 @@ def probe_training(
         probes.append(options.watch(model, data.test_batches(1)))
         return probes[-1]
 
-    result = train(experiment, data, resume=resume, overwrite=overwrite, quiet=quiet, stop=stop, observe=observe)
+    result = train(
+        experiment,
+        data,
+        resume=control.resume,
+        overwrite=control.overwrite,
+        quiet=control.quiet,
+        stop=control.stop,
+        observe=observe,
+    )
     if result.status == "diverged":
         raise SpecificationError(f"{folder}: the training diverged ({result.message}); nothing can be assigned from it")
     (probe,) = probes
@@ -65,7 +70,7 @@ def probe_training(
     smallest_lr = learning_rate(experiment, probe.steps - 1, data.steps_per_epoch)
     with _threads(experiment.threads):
         batches = data.training_batches(experiment.seed, epoch=0)
-        return options.statistics(probe, batches, smallest_lr, experiment.batch, folder, quiet)
+        return options.statistics(probe, batches, smallest_lr, experiment.batch, folder, control.quiet)
 
 
 def known_statistics(experiment: Experiment, options: ProbeOptions) -> Statistics | None:

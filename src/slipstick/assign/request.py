@@ -8,18 +8,20 @@ from slipstick.errors import SpecificationError
 from slipstick.precision.assignment import Assignment
 from slipstick.precision.criteria import PAPER, RELEASED, Constants
 from slipstick.precision.lns import LNSAssignment, assign_lns, check_minimum_frac_bits
+from slipstick.precision.mixed import assign_mixed
 from slipstick.precision.search import assign, check_minimum_bits
 from slipstick.precision.statistics import Statistics
 from slipstick.precision.target import check_target
 
-FIXED, LNS = "fixed", "lns"
-FORMATS = (FIXED, LNS)
+FIXED, LNS, MIXED = "fixed", "lns", "mixed"
+FORMATS = (FIXED, LNS, MIXED)
 CONSTANTS: dict[str, Constants] = {"paper": PAPER, "released": RELEASED}
 
 
 @dataclass(frozen=True)
 class AssignmentRequest:
-    """format: "fixed", bits and range of every tensor, or "lns", its (I, F).
+    """format: "fixed", bits and range of every tensor; "lns", its (I, F); or "mixed", for activations and their
+        gradients either.
     target: the largest predicted probability that the decision is another than float's.
     constants: "paper" or "released", see ``precision.criteria.Constants``.
     minimum_bits: B_min (of lns F_min) to take instead, whatever the mismatch.
@@ -43,6 +45,11 @@ class AssignmentRequest:
             raise SpecificationError(f"smallest_lr={self.smallest_lr!r}: must be a positive number")
 
     @property
+    def can_be_trained(self) -> bool:
+        """Whether weights are in fixed point, as the training by assignment keeps them."""
+        return self.format != LNS
+
+    @property
     def name(self) -> str:
         """Tells requests apart; a folder name."""
         level = f"target-{self.target!r}" if self.minimum_bits is None else f"min-{self.minimum_bits}"
@@ -52,30 +59,22 @@ class AssignmentRequest:
     def describe(self) -> str:
         """In words."""
         bits = "F_min" if self.format == LNS else "B_min"
-        level = f"the smallest {bits} that predicts a mismatch of at most {self.target:g}"
+        what = "the fewest bits" if self.format == MIXED else f"the smallest {bits}"
+        level = f"{what} that predict{'' if self.format == MIXED else 's'} a mismatch of at most {self.target:g}"
         if self.minimum_bits is not None:
             level = f"{bits} {self.minimum_bits}"
         lr = "" if self.smallest_lr is None else f", smallest lr {self.smallest_lr:g}"
         return f"{level}, constants of the {'paper' if self.constants == 'paper' else 'released code'}{lr}"
 
     def assign(self, statistics: Statistics) -> Assignment | LNSAssignment:
-        """The answer. Raises SpecificationError as ``search.assign`` and ``assign_lns`` do."""
-        constants = CONSTANTS[self.constants]
+        """The answer. Raises SpecificationError as ``assign``, ``assign_lns`` and ``assign_mixed`` do."""
+        constants, lr = CONSTANTS[self.constants], self.smallest_lr
         if self.format == LNS:
             return assign_lns(
-                statistics,
-                self.target,
-                constants=constants,
-                minimum_frac_bits=self.minimum_bits,
-                smallest_lr=self.smallest_lr,
+                statistics, self.target, constants=constants, minimum_frac_bits=self.minimum_bits, smallest_lr=lr
             )
-        return assign(
-            statistics,
-            self.target,
-            constants=constants,
-            minimum_bits=self.minimum_bits,
-            smallest_lr=self.smallest_lr,
-        )
+        find = assign_mixed if self.format == MIXED else assign
+        return find(statistics, self.target, constants=constants, minimum_bits=self.minimum_bits, smallest_lr=lr)
 
     def read(self, data: Mapping[str, Any]) -> Assignment | LNSAssignment:
         """An answer from its plain data. Raises SpecificationError for what is none."""

@@ -9,10 +9,10 @@ from typing import Any, Protocol
 from slipstick.assign.probe_options import ProbeOptions
 from slipstick.assign.probe_program import probe_program
 from slipstick.assign.probe_training import known_statistics, probe_training
+from slipstick.assign.run_control import RunControl
 from slipstick.precision.statistics import Statistics
 from slipstick.train import Experiment, run_folder
 from slipstick.train.checkpoints import has_checkpoint
-from slipstick.train.interrupts import StopRequest
 from slipstick.train.run_folder import check_folder, folder_state
 
 PROBED = "probed"
@@ -40,9 +40,7 @@ class Subject(Protocol):
     def check(self) -> None:
         """Raises SpecificationError where the folder holds another training."""
 
-    def statistics(
-        self, options: ProbeOptions, *, overwrite: bool, quiet: bool, stop: StopRequest | None, say: Say
-    ) -> Statistics:
+    def statistics(self, options: ProbeOptions, control: RunControl, say: Say) -> Statistics:
         """Of its float32 training, which goes on from where it is on disk."""
 
 
@@ -74,17 +72,15 @@ class ExperimentSubject:
     def check(self) -> None:
         check_folder(run_folder(self.probed), self.probed, resume=True, overwrite=False)
 
-    def statistics(
-        self, options: ProbeOptions, *, overwrite: bool, quiet: bool, stop: StopRequest | None, say: Say
-    ) -> Statistics:
+    def statistics(self, options: ProbeOptions, control: RunControl, say: Say) -> Statistics:
         run, folder = self.probed, run_folder(self.probed)
-        if not overwrite and (known := known_statistics(run, options)) is not None:
+        if not control.overwrite and (known := known_statistics(run, options)) is not None:
             say(f"probe: statistics are on disk, in {folder}")
             return known
-        state = "absent" if overwrite else folder_state(folder)
+        state = "absent" if control.overwrite else folder_state(folder)
         does = {"absent": "trains in float32", "started": "goes on training in float32", "complete": "has trained"}
         say(f"probe: {does[state]}, in {folder}, then measures noise gains over {options.samples} samples")
-        return probe_training(run, options=options, resume=True, overwrite=overwrite, quiet=quiet, stop=stop)
+        return probe_training(run, options=options, control=control)
 
 
 @dataclass(frozen=True)
@@ -110,20 +106,9 @@ class ProgramSubject:
     def check(self) -> None:
         """The folder is named after the program."""
 
-    def statistics(
-        self, options: ProbeOptions, *, overwrite: bool, quiet: bool, stop: StopRequest | None, say: Say
-    ) -> Statistics:
+    def statistics(self, options: ProbeOptions, control: RunControl, say: Say) -> Statistics:
         folder = self.folder / PROBED
-        started = has_checkpoint(folder) and not overwrite
+        started = has_checkpoint(folder) and not control.overwrite
         does = "goes on from its last epoch on disk" if started else "trains in float32"
         say(f"probe: {does}, {self.epochs} epochs, in {folder}, then noise gains over {options.samples} samples")
-        return probe_program(
-            self.target,
-            folder,
-            epochs=self.epochs,
-            options=options,
-            resume=True,
-            overwrite=overwrite,
-            quiet=quiet,
-            stop=stop,
-        )
+        return probe_program(self.target, folder, epochs=self.epochs, options=options, control=control)

@@ -16,7 +16,13 @@ if TYPE_CHECKING:
 
 _CONSTANTS = (
     "paper: ranges of gradients hold 2 (weights) and 4 (activations) sigma. released: of the authors' code, 2 and 8 "
-    "sigma times 3.16, which corrects an average that starts at zero; the probe's starts at the first variance."
+    "sigma times 3.16, which corrects an average that starts at zero; the probe's starts at the first variance. Logits "
+    "of more than 17 classes have gradients beyond 4 sigma: take released."
+)
+
+_FORMATS = (
+    "fixed: bits and range of every tensor. lns: its (I,F). mixed: fixed, but lns for activations and their gradients "
+    "where that takes fewer bits."
 )
 
 
@@ -39,7 +45,7 @@ def assign(
     ] = None,
     every: Annotated[int, typer.Option(help="Look at one training step in so many.")] = 1,
     ignore: Annotated[list[str], typer.Option(metavar="PATTERN", help="Layers to leave in float32; repeatable.")] = [],  # noqa: B006
-    format: Annotated[str, typer.Option(help="fixed (bits and range), or lns: (I,F) of every tensor.")] = "fixed",
+    format: Annotated[str, typer.Option(help=_FORMATS)] = "fixed",
     explain: Annotated[
         list[str], typer.Option(metavar="LAYER.TENSOR", help="Only say why, from the assignment on disk; repeatable.")
     ] = [],  # noqa: B006
@@ -47,14 +53,14 @@ def assign(
         bool, typer.Option("--mismatch", help="Measure an experiment's mismatch too, at every B_min.")
     ] = False,
     train: Annotated[
-        bool | None, typer.Option("--train/--no-train", help="Train an experiment in fixed point as assigned.")
+        bool | None, typer.Option("--train/--no-train", help="Train an experiment as assigned; not with lns.")
     ] = None,
     overwrite: Overwrite = False,
 ) -> None:
     """Assign precisions (Sakr & Shanbhag 2019): probe a float32 training, print bits, train with them, count cost.
 
     The same command goes on where it was interrupted, and reads what is on disk. A program is a function without
-    arguments that returns (model, loader) or (model, loader, optimizer); it is assigned, not trained in fixed point.
+    arguments that returns (model, loader) or (model, loader, optimizer); it is assigned, not trained with that.
     """
     from slipstick.assign import (
         AssignmentRequest,

@@ -6,13 +6,28 @@ The configuration matrix C of Sakr & Shanbhag 2019 (arXiv 1812.11732), L layers 
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar
 
 from slipstick.errors import SpecificationError
 from slipstick.formats import FixedPoint
 from slipstick.precision.criteria import PAPER, Constants
-from slipstick.precision.explanation import KINDS, Kind, Reason, explain, find_layer
+from slipstick.precision.explanation import KINDS, Kind, Reason
+from slipstick.precision.layerwise import AssignedLayer, LayerwiseAssignment, total_mismatch
+from slipstick.precision.log_precision import LogPrecision, power
+
+__all__ = [
+    "KINDS",
+    "MOST_BITS",
+    "Assignment",
+    "Kind",
+    "LayerAssignment",
+    "LogPrecision",
+    "Precision",
+    "Reason",
+    "least_bits",
+    "power",
+]
 
 MOST_BITS = 24
 """Of a precision: what ``FixedPoint`` and a float32 hold."""
@@ -55,6 +70,15 @@ class Precision:
         int_bits = math.frexp(self.range)[1] - 1
         return FixedPoint(int_bits, self.bits - self.signed - int_bits, signed=self.signed)
 
+    def widened(self, bits: int) -> "Precision":
+        """With so many bits more, within what a format can have."""
+        return replace(self, bits=min(max(self.bits + bits, least_bits(self.signed)), MOST_BITS))
+
+    def describe(self) -> str:
+        """Bits, interval and step."""
+        least = f"-{power(self.range)}" if self.signed else "0"
+        return f"{self.bits} bits, [{least}, {power(self.range)}), step {power(self.step)}"
+
 
 def least_bits(signed: bool) -> int:
     """The fewest bits of a precision: a number other than zero must exist."""
@@ -62,59 +86,49 @@ def least_bits(signed: bool) -> int:
 
 
 @dataclass(frozen=True)
-class LayerAssignment:
-    """One layer with weights. activation: its input. activation_gradient: of its output.
+class LayerAssignment(AssignedLayer[Precision, Precision | LogPrecision]):
+    """One layer. Fixed point; an activation or its gradient may be logarithmic, see ``mixed.assign_mixed``."""
 
-    weight_mismatch, activation_mismatch: step^2 E of the tensor, its part of the predicted mismatch.
-    reasons: by kind.
-    """
-
-    name: str
-    weight: Precision
-    activation: Precision
-    weight_gradient: Precision
-    activation_gradient: Precision
-    accumulator: Precision
-    weight_mismatch: float = 0.0
-    activation_mismatch: float = 0.0
-    reasons: dict[str, Reason] = field(default_factory=dict)
-
-    def precision(self, kind: Kind) -> Precision:
+    def precision(self, kind: Kind) -> Precision | LogPrecision:
         """The precision of one of the five tensors."""
-        value: Precision = getattr(self, kind)
-        return value
+        return self.number(kind)
 
     def describe(self, kind: Kind) -> str:
         """Bits, interval and step of one of the five tensors."""
-        precision = self.precision(kind)
-        least = f"-{power(precision.range)}" if precision.signed else "0"
-        return f"{precision.bits} bits, [{least}, {power(precision.range)}), step {power(precision.step)}"
+        return self.precision(kind).describe()
+
+    @staticmethod
+    def number_from(data: Mapping[str, Any]) -> Precision | LogPrecision:
+        return LogPrecision(**data) if "frac_bits" in data else Precision(**data)
 
 
 @dataclass(frozen=True)
-class Assignment:
-    """Fixed-point precisions of a model's training.
+class Assignment(LayerwiseAssignment[LayerAssignment]):
+    """Precisions of a model's training.
 
     minimum_bits: B_min, the bits of the weight or activation that needs fewest. predicted_mismatch: the bound on the
-    probability that fixed point decides otherwise than float, ``criteria.mismatch_bound``; target: what was asked of
-    it. constants: of the criteria.
+    probability that rounded numbers decide otherwise than float, ``criteria.mismatch_bound``; target: what was asked
+    of it. constants: of the criteria.
     """
 
-    model: str
-    layers: tuple[LayerAssignment, ...]
+    layer_type: ClassVar = LayerAssignment
+    title: ClassVar = "assignment"
+
     minimum_bits: int
     predicted_mismatch: float
     target: float
     constants: Constants = PAPER
 
-    def layer(self, name: str) -> LayerAssignment:
-        """Raises SpecificationError for a name that no layer has."""
-        return find_layer(self.model, self.layers, name)
+    @property
+    def is_mixed(self) -> bool:
+        """Whether some tensor is logarithmic."""
+        return any(isinstance(layer.precision(kind), LogPrecision) for layer in self.layers for kind in KINDS)
 
     def with_offset(self, kind: Kind | None, delta: int) -> "Assignment":
         """The assignment with ``delta`` bits more (fewer) for every tensor of one kind, or of all kinds with None.
 
         Bits stay between the fewest and the most that a format can have; ``Reason.offset`` says what was added.
+        Of logarithms they are fraction bits, and the part of underflow in the predicted mismatch moves with the rest.
         Ranges stay, except that the accumulator's is always half the weight's step: with kind="weight" the
         accumulator keeps its bits and its step moves with the weight's, as in the paper's experiments.
         Raises SpecificationError for a kind that does not exist.
@@ -123,54 +137,23 @@ class Assignment:
             raise SpecificationError(f"{kind!r} is no kind of tensor; choose one of {', '.join(KINDS)}, or None")
         kinds = KINDS if kind is None else (kind,)
         layers = tuple(_offset(layer, kinds, delta) for layer in self.layers)
-        mismatch = math.fsum(layer.weight_mismatch + layer.activation_mismatch for layer in layers)
-        return replace(self, layers=layers, predicted_mismatch=mismatch)
-
-    def explain(self, name: str) -> str:
-        """What set the precision of a tensor, as "layer3.weight", or of the five of a layer, as "layer3".
-
-        Raises SpecificationError for a name that does not exist.
-        """
-        return explain(self, name)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain data that ``from_dict`` reads back."""
-        return asdict(self)
-
-    @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> "Assignment":
-        """Raises SpecificationError for what is no such data."""
-        try:
-            layers = tuple(_layer(layer) for layer in data["layers"])
-            return cls(**{**data, "layers": layers, "constants": Constants(**data["constants"])})
-        except (KeyError, TypeError, AttributeError) as error:
-            raise SpecificationError(f"assignment: {error}; assign again") from None
-
-
-def power(x: float) -> str:
-    """A power of two as text."""
-    return f"2^{math.frexp(x)[1] - 1}"
-
-
-def _layer(data: Mapping[str, Any]) -> LayerAssignment:
-    precisions: dict[str, Any] = {kind: Precision(**data[kind]) for kind in KINDS}
-    reasons = {kind: Reason(**reason) for kind, reason in data["reasons"].items()}
-    return LayerAssignment(**{**data, **precisions, "reasons": reasons})
+        return replace(self, layers=layers, predicted_mismatch=total_mismatch(layers))
 
 
 def _offset(layer: LayerAssignment, kinds: tuple[Kind, ...], delta: int) -> LayerAssignment:
     changed: dict[str, Any] = {}
     reasons = dict(layer.reasons)
+    more = dict.fromkeys(KINDS, 0)
     for kind in kinds:
         old = layer.precision(kind)
-        bits = min(max(old.bits + delta, least_bits(old.signed)), MOST_BITS)
-        changed[kind] = replace(old, bits=bits)
+        changed[kind] = old.widened(delta)
+        more[kind] = changed[kind].bits - old.bits
         if kind in reasons:
-            reasons[kind] = replace(reasons[kind], offset=reasons[kind].offset + bits - old.bits)
+            reasons[kind] = replace(reasons[kind], offset=reasons[kind].offset + more[kind])
     new = replace(layer, **changed, reasons=reasons)
     return replace(
         new,
         accumulator=replace(new.accumulator, range=new.weight.step / 2),
-        weight_mismatch=layer.weight_mismatch * (new.weight.step / layer.weight.step) ** 2,
-        activation_mismatch=layer.activation_mismatch * (new.activation.step / layer.activation.step) ** 2,
+        weight_mismatch=math.ldexp(layer.weight_mismatch, -2 * more["weight"]),
+        activation_mismatch=math.ldexp(layer.activation_mismatch, -2 * more["activation"]),
     )

@@ -24,6 +24,13 @@ The paper's count for floating point is not known to us. Ours, meant to flatter 
 24 for the significands and 8 for the difference of exponents; the shifters that align and normalise, the rounding and
 the leading-zero count, which are multiplexers and half adders rather than full adders, are free. A fixed-point operand
 of B bits beside a float one counts B * 24 for the product, and sums are then float.
+
+Logarithms. C_R and C_M are bits and numbers as before; the accumulator of ``lns`` is the weight with more bits, so that
+together they count as the accumulator alone. Of C_C full adders are defined for a part: the product of two logarithms
+is one addition of their logs, aligned, 1 + I + F bits with the larger I and the larger F. A sum of logarithms is a
+subtraction, a maximum, and D+ or D- of an adder that is tables, shifters or comparators as designed; the product of a
+logarithm and an integer is a conversion of one of them. Neither is a number of full adders: they are left out, the
+count is a lower bound and says so (``Cost.complete``).
 """
 
 import math
@@ -32,8 +39,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from slipstick.errors import SpecificationError
-from slipstick.precision.assignment import Assignment
+from slipstick.precision.assignment import Assignment, LogPrecision, Precision
 from slipstick.precision.explanation import KINDS
+from slipstick.precision.lns import LNSAssignment, LNSLayer
 from slipstick.precision.statistics import LayerStatistics, Statistics
 
 _SIGNIFICAND = 24
@@ -43,10 +51,11 @@ _FLOAT = 32
 
 @dataclass(frozen=True)
 class Width:
-    """Bits of a tensor's numbers. is_float: they are float32, of 32 bits."""
+    """Bits of a tensor's numbers. is_float: they are float32, of 32 bits. log: of logarithms, their I and F."""
 
     bits: int
     is_float: bool = False
+    log: tuple[int, int] | None = None
 
     @property
     def multiplied(self) -> int:
@@ -94,12 +103,30 @@ def float32() -> Design:
 
 
 def fixed_point(assignment: Assignment, name: str = "assigned") -> Design:
-    """Per-tensor fixed point."""
+    """As assigned tensor by tensor, logarithms of a mixed assignment included."""
     layers = {
-        layer.name: LayerWidths(**{kind: Width(layer.precision(kind).bits) for kind in KINDS})
+        layer.name: LayerWidths(**{kind: _width(layer.precision(kind)) for kind in KINDS})
         for layer in assignment.layers
     }
     return Design(name, layers=layers)
+
+
+def logarithmic(assignment: LNSAssignment, name: str = "assigned") -> Design:
+    """Logarithms throughout. Weights are held in the format of the accumulator."""
+    return Design(name, layers={layer.name: _log_widths(layer) for layer in assignment.layers})
+
+
+def _width(precision: Precision | LogPrecision) -> Width:
+    if isinstance(precision, LogPrecision):
+        return Width(precision.bits, log=(precision.int_bits, precision.frac_bits))
+    return Width(precision.bits)
+
+
+def _log_widths(layer: LNSLayer) -> LayerWidths:
+    formats = {kind: layer.format(kind) for kind in KINDS}
+    widths = {kind: Width(format.width, log=(format.int_bits, format.frac_bits)) for kind, format in formats.items()}
+    more = layer.accumulator.width - layer.weight.width
+    return LayerWidths(**widths | {"accumulator": Width(more)})
 
 
 def uniform(bits: int) -> Design:
@@ -124,7 +151,10 @@ def ternary_gradients() -> Design:
 
 @dataclass(frozen=True)
 class LayerCost:
-    """representational and communication in bits; forward, input_gradient and weight_gradient in full adders."""
+    """representational and communication in bits; forward, input_gradient and weight_gradient in full adders.
+
+    complete: whether those are all that it takes, or a part.
+    """
 
     name: str
     representational: int
@@ -132,6 +162,7 @@ class LayerCost:
     input_gradient: int
     weight_gradient: int
     communication: int
+    complete: bool = True
 
     @property
     def computational(self) -> int:
@@ -152,6 +183,11 @@ class Cost:
         return sum(layer.representational for layer in self.layers)
 
     @property
+    def complete(self) -> bool:
+        """Whether C_C is all that it takes. Of a design with logarithms it is a part."""
+        return all(layer.complete for layer in self.layers)
+
+    @property
     def computational(self) -> int:
         """C_C, 1-bit full adders."""
         return sum(layer.computational for layer in self.layers)
@@ -163,7 +199,7 @@ class Cost:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data, totals included."""
-        totals = ("representational", "computational", "communication")
+        totals = ("representational", "computational", "communication", "complete")
         layers = [{**vars(layer), "computational": layer.computational} for layer in self.layers]
         return {"design": self.design, "batch": self.batch, "layers": layers} | {
             key: getattr(self, key) for key in totals
@@ -185,7 +221,11 @@ def cost(statistics: Statistics, design: Design, batch: int = 1) -> Cost:
 
 
 def dot_products(count: int, macs: int, x: Width, y: Width) -> int:
-    """1-bit full adders of ``count`` dot products with ``macs`` terms in all, see above."""
+    """1-bit full adders of ``count`` dot products with ``macs`` terms in all, see above; of logarithms a part."""
+    if x.log is not None and y.log is not None:
+        return macs * (1 + max(x.log[0], y.log[0]) + max(x.log[1], y.log[1]))
+    if x.log is not None or y.log is not None:
+        return 0
     additions = max(macs - count, 0)
     if x.is_float or y.is_float:
         exponents = _EXPONENT if x.is_float and y.is_float else 0
@@ -208,4 +248,5 @@ def _layer_cost(layer: LayerStatistics, widths: LayerWidths, batch: int, first: 
         input_gradient=0 if first else batch * dot_products(inputs, macs, w, ga),
         weight_gradient=dot_products(weights, batch * macs, a, ga),
         communication=weights * widths.weight_gradient.bits,
+        complete=all(width.log is None for width in (w, a, ga)),
     )

@@ -31,6 +31,10 @@ class Constants:
         the decay of the average that tracks the variance, which starts at zero there. ``Probe``'s starts at the first
         variance and needs none; the factor then widens ranges to 6.3 and 25 sigma, 1.66 bits.
     bias_fraction: RQB, the largest step of weight gradients in units of the least standard deviation; 1/4 in both.
+
+    Ours, a check: the gradient of C logits, softmax less one-hot, has its target at sqrt(C - 1) sigma while the network
+    knows nothing, so that from 18 classes on 4 sigma may clip what training is about; 25 sigma hold that of 641. A
+    character transformer of 99 classes lost half a nat to it in a trial (experiments/sakr2019-transformer.toml).
     """
 
     weight_gradient_sigmas: float = 2.0
@@ -102,7 +106,7 @@ def gradient_range(tensor: str, largest_sigma: float, sigmas: float, ema_correct
     """GC, gradient clipping: the range of a gradient, r = 2^ceil(log2(sigmas sigma_max ema_correction)).
 
     Claim: with r at least 2 sigma_max for weight gradients and 4 sigma_max for activation gradients (recalled)
-    clipping is rare. Released: ``Constants``.
+    clipping is rare. Released: ``Constants``, and what speaks against 4.
     largest_sigma: the largest standard deviation over training. Raises SpecificationError for 0 (no gradient ever).
     """
     if largest_sigma == 0:
@@ -175,6 +179,12 @@ def positive_gain(tensor: str, gain: float) -> float:
     return gain
 
 
+def ceil_log2(x: float) -> int:
+    """The smallest integer n with x <= 2^n, of a positive number."""
+    mantissa, exponent = math.frexp(x)
+    return exponent - (mantissa == 0.5)
+
+
 def _check_sigma(tensor: str, smallest: float) -> None:
     if smallest == 0:
         raise SpecificationError(
@@ -193,8 +203,7 @@ def _check_finite(tensor: str, what: str, value: float) -> None:
 
 def _power_of_two_above(x: float) -> float:
     """2^ceil(log2 x)."""
-    mantissa, exponent = math.frexp(x)
-    return math.ldexp(1.0, exponent - (mantissa == 0.5))
+    return math.ldexp(1.0, ceil_log2(x))
 
 
 def _power_of_two_below(x: float) -> float:

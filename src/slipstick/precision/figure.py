@@ -6,7 +6,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from slipstick.precision.assignment import Assignment
+from slipstick.precision.assignment import Assignment, LogPrecision
 from slipstick.precision.explanation import KINDS, NAMELESS, Kind
 from slipstick.precision.lns import LNSAssignment
 
@@ -29,9 +29,13 @@ def save_figure(path: Path, assignment: Assignment | LNSAssignment, title: str |
     axes = figure.subplots()
     for kind in KINDS:
         label, colour, marker = _SERIES[kind]
-        axes.plot(_bits(assignment, kind), color=colour, marker=marker, markersize=4, linewidth=1.2, label=label)
+        bits = _bits(assignment, kind)
+        axes.plot(bits, color=colour, marker=marker, markersize=4, linewidth=1.2, label=label)
+        hollow = _logarithms(assignment, kind)
+        axes.plot(hollow, [bits[i] for i in hollow], marker, color=colour, markerfacecolor="white", markersize=4)
     axes.set_xticks(range(len(names)), names, rotation=60, ha="right", rotation_mode="anchor", fontsize=8)
-    axes.set_ylabel("bits")
+    mixed = isinstance(assignment, Assignment) and assignment.is_mixed
+    axes.set_ylabel("bits (hollow: logarithms)" if mixed else "bits")
     axes.yaxis.set_major_locator(MaxNLocator(integer=True))
     axes.set_ylim(bottom=0)
     _style(axes)
@@ -43,6 +47,13 @@ def _bits(assignment: Assignment | LNSAssignment, kind: Kind) -> list[int]:
     if isinstance(assignment, LNSAssignment):
         return [layer.format(kind).width for layer in assignment.layers]
     return [layer.precision(kind).bits for layer in assignment.layers]
+
+
+def _logarithms(assignment: Assignment | LNSAssignment, kind: Kind) -> list[int]:
+    """Where fixed point is mixed with logarithms."""
+    if isinstance(assignment, LNSAssignment):
+        return []
+    return [i for i, layer in enumerate(assignment.layers) if isinstance(layer.precision(kind), LogPrecision)]
 
 
 def _style(axes: Axes) -> None:

@@ -47,16 +47,18 @@ of the arithmetic; and the error of approximate adders.
 
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 from slipstick.errors import SpecificationError
 from slipstick.formats import LNS
 from slipstick.precision import criteria
+from slipstick.precision.conditions import Conditions, conditions_of
 from slipstick.precision.criteria import PAPER, Constants
-from slipstick.precision.explanation import KINDS, Kind, Reason, explain, find_layer, tensor_name
+from slipstick.precision.explanation import KINDS, Kind, Reason, tensor_name
+from slipstick.precision.feed_forward import Level, Minimum, find_level
+from slipstick.precision.layerwise import AssignedLayer, Choice, LayerwiseAssignment, total_mismatch
 from slipstick.precision.statistics import LayerStatistics, Statistics
-from slipstick.precision.target import check_request, unreachable
 
 UNDERFLOW_SHARE = 0.1
 """Of the target: what underflow of weights and activations may add. I hardly depends on it, the range being 2^(2^I)."""
@@ -67,46 +69,39 @@ MOST_INT_BITS = 6
 MOST_FRAC_BITS = 16
 
 _LN2 = math.log(2)
+_F_MIN = Minimum("F_min", "fraction bits", "minimum_frac_bits", 0, MOST_FRAC_BITS)
 
 
 @dataclass(frozen=True)
-class LNSLayer:
-    """One layer with weights, as ``LayerAssignment``; the accumulator is the format in which weights are updated.
-
-    weight_mismatch, activation_mismatch: the tensor's part of the predicted mismatch, of rounding and of underflow.
-    """
-
-    name: str
-    weight: LNS
-    activation: LNS
-    weight_gradient: LNS
-    activation_gradient: LNS
-    accumulator: LNS
-    weight_mismatch: float = 0.0
-    activation_mismatch: float = 0.0
-    reasons: dict[str, Reason] = field(default_factory=dict)
+class LNSLayer(AssignedLayer[LNS, LNS]):
+    """One layer; the accumulator is the format in which weights are updated. Mismatches are of rounding and of
+    underflow."""
 
     def format(self, kind: Kind) -> LNS:
         """Of one of the five tensors."""
-        value: LNS = getattr(self, kind)
-        return value
+        return self.number(kind)
 
     def describe(self, kind: Kind) -> str:
         """Format, bits and range of one of the five tensors."""
         format = self.format(kind)
         return f"{format}, {format.width} bits, magnitudes 2^-{1 << format.int_bits} to 2^{1 << format.int_bits}"
 
+    @staticmethod
+    def number_from(data: Mapping[str, Any]) -> LNS:
+        return LNS(**data)
+
 
 @dataclass(frozen=True)
-class LNSAssignment:
+class LNSAssignment(LayerwiseAssignment[LNSLayer]):
     """Logarithmic formats of a model's training.
 
     minimum_frac_bits: F_min, the fraction bits of the weight or activation that needs fewest. predicted_mismatch,
     target: of the bound on mismatches.
     """
 
-    model: str
-    layers: tuple[LNSLayer, ...]
+    layer_type: ClassVar = LNSLayer
+    title: ClassVar = "LNS assignment"
+
     minimum_frac_bits: int
     predicted_mismatch: float
     target: float
@@ -121,30 +116,6 @@ class LNSAssignment:
     def update(self) -> LNS:
         """One format in which also all accumulators fit: for ``ss.use(compute, update=...)``."""
         return _common(layer.format(kind) for layer in self.layers for kind in KINDS)
-
-    def layer(self, name: str) -> LNSLayer:
-        """Raises SpecificationError for a name that no layer has."""
-        return find_layer(self.model, self.layers, name)
-
-    def explain(self, name: str) -> str:
-        """What set the format of a tensor, as "layer3.weight", or of the five of a layer, as "layer3".
-
-        Raises SpecificationError for a name that does not exist.
-        """
-        return explain(self, name)
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain data that ``from_dict`` reads back."""
-        return asdict(self)
-
-    @classmethod
-    def from_dict(cls, data: Mapping[str, Any]) -> "LNSAssignment":
-        """Raises SpecificationError for what is no such data."""
-        try:
-            layers = tuple(_read_layer(layer) for layer in data["layers"])
-            return cls(**{**data, "layers": layers, "constants": Constants(**data["constants"])})
-        except (KeyError, TypeError, AttributeError) as error:
-            raise SpecificationError(f"LNS assignment: {error}; assign again") from None
 
 
 def assign_lns(
@@ -162,24 +133,30 @@ def assign_lns(
     Raises SpecificationError, naming the tensor, for a target or range out of reach and for statistics to which a
     criterion does not apply (zero, not finite).
     """
-    check_request(statistics, target)
-    lr = statistics.smallest_lr if smallest_lr is None else smallest_lr
+    conditions = conditions_of(statistics, target, constants, smallest_lr)
     allowance = UNDERFLOW_SHARE * target / (2 * len(statistics.layers))
     pairs = [_operands(layer, allowance) for layer in statistics.layers]
-    operands = {operand.name: operand for pair in pairs for operand in pair}
-    gains = {name: operand.relative_gain for name, operand in operands.items()}
+    operands = [operand for pair in pairs for operand in pair]
+    gains = {operand.name: operand.relative_gain for operand in operands}
     offsets = criteria.feed_forward_offsets(dict.fromkeys(gains, 1.0), gains)
-    f_min = (
-        _smallest(operands, offsets, target)
-        if minimum_frac_bits is None
-        else check_minimum_frac_bits(minimum_frac_bits)
-    )
-    layers = tuple(
-        _layer(layer, weight, activation, offsets, f_min, constants, lr, statistics.batch)
-        for layer, (weight, activation) in zip(statistics.layers, pairs, strict=True)
-    )
-    predicted = math.fsum(layer.weight_mismatch + layer.activation_mismatch for layer in layers)
-    return LNSAssignment(statistics.model, layers, f_min, predicted, target, constants)
+    level = find_level(operands, offsets, target, _F_MIN, minimum_frac_bits)
+    layers = tuple(_layer(layer, pair, level, conditions) for layer, pair in zip(statistics.layers, pairs, strict=True))
+    return LNSAssignment(statistics.model, layers, level.minimum, total_mismatch(layers), target, constants)
+
+
+def check_minimum_frac_bits(minimum: int) -> int:
+    """The same number. Raises SpecificationError for one that cannot be F_min."""
+    return _F_MIN.check(minimum)
+
+
+def relative_gain(gain: float, maximum: float, mean_square: float | None) -> float:
+    """E' of a tensor with noise gain E; where its mean square is unknown, that of its maximum stands in."""
+    return gain * (maximum**2 if mean_square is None else mean_square)
+
+
+def relative_gain_reason(relative: float, measured: bool) -> str:
+    """E' in words. measured: whether the mean square was known."""
+    return f"a relative noise gain of {relative:.4g}{'' if measured else ', a bound by the squared maximum'}"
 
 
 @dataclass(frozen=True)
@@ -194,12 +171,23 @@ class _Operand:
     smallest: float
     int_bits: int
 
-    def format(self, wanted: int) -> LNS:
-        return LNS(self.int_bits, min(wanted, MOST_FRAC_BITS))
+    @property
+    def range_reason(self) -> str:
+        return f"largest magnitude {self.maximum:.4g}, smallest that matters {self.smallest:.2g}"
+
+    @property
+    def bits_reason(self) -> str:
+        return relative_gain_reason(self.relative_gain, self.measured)
+
+    def granted(self, wanted: int) -> int:
+        return min(wanted, MOST_FRAC_BITS)
+
+    def number(self, wanted: int) -> LNS:
+        return LNS(self.int_bits, self.granted(wanted))
 
     def mismatch(self, wanted: int) -> float:
         """Of rounding and of underflow."""
-        format = self.format(wanted)
+        format = self.number(wanted)
         return (_LN2 * 2.0**-format.frac_bits) ** 2 * self.relative_gain + 12 * format.smallest**2 * self.gain
 
 
@@ -215,7 +203,7 @@ def _operand(
 ) -> _Operand:
     name = tensor_name(layer.name, kind)
     reach = criteria.holding_range(name, maximum)
-    relative = criteria.positive_gain(name, gain) * (maximum**2 if mean_square is None else mean_square)
+    relative = relative_gain(criteria.positive_gain(name, gain), maximum, mean_square)
     smallest = math.sqrt(allowance / (12 * gain))
     int_bits = _int_bits(name, reach, smallest)
     return _Operand(name, maximum, gain, relative, mean_square is not None, smallest, int_bits)
@@ -232,79 +220,33 @@ def _int_bits(tensor: str, largest: float, smallest: float) -> int:
     return exponent.bit_length()
 
 
-def check_minimum_frac_bits(minimum: int) -> int:
-    """The same number. Raises SpecificationError for one that cannot be F_min."""
-    if not isinstance(minimum, int) or isinstance(minimum, bool) or not 0 <= minimum <= MOST_FRAC_BITS:
-        raise SpecificationError(f"minimum_frac_bits={minimum!r}: must be an integer from 0 to {MOST_FRAC_BITS}")
-    return minimum
-
-
-def _smallest(operands: dict[str, _Operand], offsets: dict[str, int], target: float) -> int:
-    parts: dict[str, float] = {}
-    for f_min in range(MOST_FRAC_BITS + 1):
-        parts = {name: operand.mismatch(f_min + offsets[name]) for name, operand in operands.items()}
-        if math.fsum(parts.values()) <= target:
-            return f_min
-    raise unreachable(target, parts, f"{MOST_FRAC_BITS} fraction bits")
-
-
 def _layer(
-    layer: LayerStatistics,
-    weight: _Operand,
-    activation: _Operand,
-    offsets: dict[str, int],
-    f_min: int,
-    constants: Constants,
-    lr: float,
-    batch: int,
+    layer: LayerStatistics, operands: tuple[_Operand, _Operand], level: Level, conditions: Conditions
 ) -> LNSLayer:
-    w, a = (operand.format(f_min + offsets[operand.name]) for operand in (weight, activation))
-    gradient_step = criteria.weight_gradient_step(
+    weight, activation = operands
+    w, constants = level.choice(weight), conditions.constants
+    step = criteria.weight_gradient_step(
         tensor_name(layer.name, "weight_gradient"), layer.weight_gradient.smallest, constants.bias_fraction
     )
-    gw, gw_reason = _weight_gradient(layer, gradient_step, constants)
-    ga, ga_reason = _activation_gradient(layer, gradient_step, gw.frac_bits, constants, batch)
-    accumulator, accumulator_reason = _accumulator(layer, weight, w, gradient_step, lr)
-    return LNSLayer(
+    gw = _weight_gradient(layer, step, constants)
+    return LNSLayer.of(
         layer.name,
-        weight=w,
-        activation=a,
-        weight_gradient=gw,
-        activation_gradient=ga,
-        accumulator=accumulator,
-        weight_mismatch=weight.mismatch(f_min + offsets[weight.name]),
-        activation_mismatch=activation.mismatch(f_min + offsets[activation.name]),
-        reasons={
-            "weight": _feed_forward_reason(weight, offsets, f_min),
-            "activation": _feed_forward_reason(activation, offsets, f_min),
-            "weight_gradient": gw_reason,
-            "activation_gradient": ga_reason,
-            "accumulator": accumulator_reason,
+        {
+            "weight": w,
+            "activation": level.choice(activation),
+            "weight_gradient": gw,
+            "activation_gradient": _activation_gradient(layer, step, gw[0].frac_bits, conditions),
+            "accumulator": _accumulator(layer, weight, w[0], step, conditions.smallest_lr),
         },
+        level.mismatch(weight),
+        level.mismatch(activation),
     )
 
 
-def _feed_forward_reason(operand: _Operand, offsets: dict[str, int], f_min: int) -> Reason:
-    offset = offsets[operand.name]
-    wanted = f_min + offset
-    least = min(offsets, key=lambda name: offsets[name])
-    known = "" if operand.measured else ", a bound by the squared maximum"
-    text = (
-        f"{offset} fraction bits more than {least}, which needs fewest, for a relative noise gain of "
-        f"{operand.relative_gain:.4g}{known}; F_min = {f_min}"
-    )
-    criterion = "EFQN"
-    if wanted > MOST_FRAC_BITS:
-        criterion, text = "limit", f"EFQN asks for {wanted} ({text}); the most are {MOST_FRAC_BITS}"
-    return Reason(
-        criterion, f"largest magnitude {operand.maximum:.4g}, smallest that matters {operand.smallest:.2g}", text
-    )
-
-
-def _weight_gradient(layer: LayerStatistics, step: float, constants: Constants) -> tuple[LNS, Reason]:
+def _weight_gradient(layer: LayerStatistics, step: float, constants: Constants) -> Choice[LNS]:
     name, sigma = tensor_name(layer.name, "weight_gradient"), layer.weight_gradient.largest
     reach = criteria.gradient_range(name, sigma, constants.weight_gradient_sigmas, constants.ema_correction)
-    frac_bits = max(0, _ceil_log2(_LN2 / constants.bias_fraction))
+    frac_bits = max(0, criteria.ceil_log2(_LN2 / constants.bias_fraction))
     return LNS(_int_bits(name, reach, step / 2), frac_bits), Reason(
         "RQB",
         f"GC: {reach:.3g} for sigma_max = {sigma:.4g}; down to {step / 2:.2g}, half of fixed point's step",
@@ -313,13 +255,14 @@ def _weight_gradient(layer: LayerStatistics, step: float, constants: Constants) 
 
 
 def _activation_gradient(
-    layer: LayerStatistics, step: float, weight_gradient_bits: int, constants: Constants, batch: int
-) -> tuple[LNS, Reason]:
+    layer: LayerStatistics, step: float, weight_gradient_bits: int, conditions: Conditions
+) -> Choice[LNS]:
+    constants, batch = conditions.constants, conditions.batch
     name, a, w = tensor_name(layer.name, "activation_gradient"), layer.activation_gradient, layer.weight_gradient
     reach = criteria.gradient_range(name, a.largest, constants.activation_gradient_sigmas, constants.ema_correction)
     smallest = criteria.activation_gradient_step(name, step, layer.jacobian, batch) / 2
     ratio = max(a.largest / w.largest, a.smallest / w.smallest)
-    more = -(-_ceil_log2(batch * layer.jacobian * ratio**2) // 2)
+    more = -(-criteria.ceil_log2(batch * layer.jacobian * ratio**2) // 2)
     frac_bits = max(0, weight_gradient_bits + more)
     if frac_bits > MOST_FRAC_BITS:
         raise SpecificationError(
@@ -334,10 +277,10 @@ def _activation_gradient(
     )
 
 
-def _accumulator(layer: LayerStatistics, weight: _Operand, format: LNS, step: float, lr: float) -> tuple[LNS, Reason]:
+def _accumulator(layer: LayerStatistics, weight: _Operand, format: LNS, step: float, lr: float) -> Choice[LNS]:
     name = tensor_name(layer.name, "accumulator")
     update = criteria.smallest_update(name, step, lr)
-    wanted = max(_ceil_log2(_LN2 * weight.maximum / (2 * update)), format.frac_bits)
+    wanted = max(criteria.ceil_log2(_LN2 * weight.maximum / (2 * update)), format.frac_bits)
     frac_bits = min(wanted, MOST_FRAC_BITS)
     smallest = min(weight.smallest, update)
     int_bits = _int_bits(name, criteria.holding_range(name, weight.maximum), smallest)
@@ -354,18 +297,7 @@ def _accumulator(layer: LayerStatistics, weight: _Operand, format: LNS, step: fl
     return LNS(int_bits, frac_bits), Reason(criterion, reason, text)
 
 
-def _ceil_log2(x: float) -> int:
-    mantissa, exponent = math.frexp(x)
-    return exponent - (mantissa == 0.5)
-
-
 def _common(formats: Iterable[LNS]) -> LNS:
     """The narrowest format that has the integer and the fraction bits of all."""
     every = list(formats)
     return LNS(max(format.int_bits for format in every), max(format.frac_bits for format in every))
-
-
-def _read_layer(data: Mapping[str, Any]) -> LNSLayer:
-    formats: dict[str, Any] = {kind: LNS(**data[kind]) for kind in KINDS}
-    reasons = {kind: Reason(**reason) for kind, reason in data["reasons"].items()}
-    return LNSLayer(**{**data, **formats, "reasons": reasons})

@@ -6,7 +6,7 @@
 After Sakr & Shanbhag 2019 (arXiv 1812.11732). Each tensor is rounded once:
 activations           by the recipe, as a layer's inputs. Straight-through: the derivative is 1 beyond the range too,
                       where the paper clips; a range that holds the largest number seen is hardly ever left.
-activation gradients  by the recipe, as the gradient of a layer's output.
+activation gradients  by the recipe, as the gradient of a layer's output. These two may be logarithms (``mixed``).
 weight gradients      by the recipe, in every backward pass; the optimiser reads their integers.
 weights               by the optimiser. The recipe keeps no master copy: it stores them on the same grid, where rounding
                       again changes nothing, and layers use them as they are stored.
@@ -25,7 +25,7 @@ from torch import nn
 
 from slipstick.errors import SpecificationError
 from slipstick.optim import AccumulatorSGD, WeightFormats
-from slipstick.precision.assignment import Assignment, LayerAssignment, Precision
+from slipstick.precision.assignment import Assignment, LayerAssignment, LogPrecision, Precision
 from slipstick.quantize import LayerRule, QuantizerSpec, Range, Recipe
 from slipstick.quantize.layers import KINDS
 
@@ -74,7 +74,8 @@ def without_reasons(assignment: Assignment) -> Assignment:
 
 
 def recipe_of(assignment: Assignment) -> Recipe:
-    """A rule for each layer of the assignment; formats have its bits and ranges, ties round away from zero."""
+    """A rule for each layer of the assignment; formats have its bits and ranges. Ties of fixed point round away from
+    zero; logarithms have none."""
     rules = tuple(
         LayerRule(
             escape(layer.name),
@@ -122,5 +123,5 @@ def weight_formats(layer: LayerAssignment) -> WeightFormats:
         raise SpecificationError(f"assignment: {layer.name or 'the model itself'}: {error}") from None
 
 
-def _quantizer(precision: Precision) -> QuantizerSpec:
+def _quantizer(precision: Precision | LogPrecision) -> QuantizerSpec:
     return QuantizerSpec(precision.format, "nearest", Range("fixed"))

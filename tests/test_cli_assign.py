@@ -48,6 +48,8 @@ class Aside(nn.Module):
         return self.used(x)
 def aside():
     return Aside(), loader
+def many():
+    return nn.Sequential(nn.Linear(5, 6), nn.ReLU(), nn.Linear(6, 20)), loader
 def frozen():
     model, _ = build()
     model[0].weight.requires_grad_(False)
@@ -474,3 +476,12 @@ def test_a_transformer_is_assigned_in_every_format_and_trained_where_weights_are
     runs = list(Path("runs/text").glob("assigned-*/result.json"))
     assert len(runs) == (format != "lns")
     assert all(json.loads(run.read_text())["status"] == "finished" for run in runs)
+
+
+def test_a_range_that_clips_the_gradient_of_many_logits_is_warned_of(capsys: pytest.CaptureFixture[str]) -> None:
+    warning = "warning: the gradient of 20 logits reaches 4.4 sigma, which the constants clip; use --constants released"
+    command = ["assign", "own_program:many", "--samples", "12", "--target", "0.9"]
+    assert main(command) == 0
+    assert warning in capsys.readouterr().err
+    assert main([*command, "--constants", "released"]) == 0
+    assert "warning" not in capsys.readouterr().err

@@ -124,6 +124,8 @@ def test_four_sigma_hold_the_gradient_of_the_logits_of_up_to_17_classes(classes,
     torch.nn.functional.cross_entropy(logits, torch.arange(64) % classes).backward()
     peak = float(logits.grad.abs().max() / logits.grad.std(correction=0))
     assert peak == pytest.approx(math.sqrt(classes - 1))
+    assert criteria.clipped_target(classes, criteria.PAPER) == (None if held else math.sqrt(classes - 1))
+    assert criteria.clipped_target(classes, criteria.RELEASED) is None
     assert (peak <= PAPER.activation_gradient_sigmas * (1 + 1e-9)) == held
     assert peak < RELEASED.activation_gradient_sigmas * RELEASED.ema_correction
 

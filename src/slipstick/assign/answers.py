@@ -33,6 +33,7 @@ from slipstick.precision.cost import (
     ternary_gradients,
     uniform,
 )
+from slipstick.precision.criteria import clipped_target
 from slipstick.precision.lns import LNSAssignment
 from slipstick.precision.statistics import Statistics
 from slipstick.train.atomic_files import write_json
@@ -88,8 +89,18 @@ def answer(
         else:
             say(f"assignment: {request.describe()}, into {folder}")
             assignment = request.assign(statistics)
+            _warn_of_clipping(statistics, request, say)
             _write(folder, question, assignment, _costs(statistics, assignment))
     return Answer(folder, assignment, _costs(statistics, assignment))
+
+
+def _warn_of_clipping(statistics: Statistics, request: AssignmentRequest, say: Say) -> None:
+    classes = statistics.layers[-1].output_shape[-1]
+    if (sigmas := clipped_target(classes, request.criteria_constants)) is not None:
+        say(
+            f"warning: the gradient of {classes} logits reaches {sigmas:.1f} sigma, which the constants clip; "
+            "use --constants released"
+        )
 
 
 def explain(subject: Subject, request: AssignmentRequest, tensor: str) -> str:

@@ -45,6 +45,11 @@ class AssignmentRequest:
             raise SpecificationError(f"smallest_lr={self.smallest_lr!r}: must be a positive number")
 
     @property
+    def criteria_constants(self) -> Constants:
+        """Those that ``constants`` names."""
+        return CONSTANTS[self.constants]
+
+    @property
     def can_be_trained(self) -> bool:
         """Whether weights are in fixed point, as the training by assignment keeps them."""
         return self.format != LNS
@@ -68,7 +73,7 @@ class AssignmentRequest:
 
     def assign(self, statistics: Statistics) -> Assignment | LNSAssignment:
         """The answer. Raises SpecificationError as ``assign``, ``assign_lns`` and ``assign_mixed`` do."""
-        constants, lr = CONSTANTS[self.constants], self.smallest_lr
+        constants, lr = self.criteria_constants, self.smallest_lr
         if self.format == LNS:
             return assign_lns(
                 statistics, self.target, constants=constants, minimum_frac_bits=self.minimum_bits, smallest_lr=lr

@@ -117,6 +117,16 @@ def gradient_range(tensor: str, largest_sigma: float, sigmas: float, ema_correct
     return _power_of_two_above(sigmas * largest_sigma * ema_correction)
 
 
+def clipped_target(classes: int, constants: Constants) -> float | None:
+    """GC and the logits: how many sigma the target's element of their gradient lies out, where its range is less.
+
+    Ours. Where a softmax over many classes is undecided, its gradient is about 1 - C at the target and 1 elsewhere, so
+    that its root mean square is sqrt(C - 1), and it clips what the training is about. None where the range holds it.
+    """
+    out = math.sqrt(max(classes - 1, 0))
+    return out if out > constants.activation_gradient_sigmas * constants.ema_correction else None
+
+
 def weight_gradient_step(tensor: str, smallest_sigma: float, bias_fraction: float = Constants.bias_fraction) -> float:
     """RQB, relative quantisation bias: the step of weight gradients, 2^floor(log2(bias_fraction sigma_min)).
 

@@ -59,7 +59,7 @@ def frozen():
 ASSIGN = ["assign", "trial.toml", "--samples", "6"]
 RUN = Path("runs/trial")
 PROBED = RUN / "fp32--probed"
-ANSWER = RUN / "assignments/fixed-target-0.01-paper"
+ANSWER = RUN / "assignments/fixed-target-0.01-released"
 
 
 class StopAtOnce(StopRequest):
@@ -195,15 +195,15 @@ def test_interrupted_at_any_stage_the_same_command_goes_on(
 
 def test_another_question_is_answered_from_the_same_statistics(done: None, capsys: pytest.CaptureFixture[str]) -> None:
     before = file_times()
-    assert main([*ASSIGN, "--no-train", "--target", "0.1", "--constants", "released", "--smallest-lr", "0.001"]) == 0
+    assert main([*ASSIGN, "--no-train", "--target", "0.1", "--constants", "paper", "--smallest-lr", "0.001"]) == 0
     assert main([*ASSIGN, "--no-train", "--minimum-bits", "4"]) == 0
     assert "B_min 4, " in capsys.readouterr().out
     assert before.items() <= file_times().items()
     names = {path.name for path in ANSWER.parent.iterdir()}
-    assert names == {"fixed-target-0.01-paper", "fixed-target-0.1-released-lr-0.001", "fixed-min-4-paper"}
-    paper, released = (
+    assert names == {"fixed-target-0.01-released", "fixed-target-0.1-paper-lr-0.001", "fixed-min-4-released"}
+    released, paper = (
         Assignment.from_dict(json.loads((ANSWER.parent / name / "assignment.json").read_text()))
-        for name in ("fixed-target-0.01-paper", "fixed-target-0.1-released-lr-0.001")
+        for name in ("fixed-target-0.01-released", "fixed-target-0.1-paper-lr-0.001")
     )
     for few, many in zip(paper.layers, released.layers, strict=True):
         assert many.activation_gradient.range >= 4 * few.activation_gradient.range
@@ -243,7 +243,7 @@ def test_logarithmic_formats_are_assigned_and_not_trained(done: None, capsys: py
 
 def test_a_mixed_assignment_is_trained_and_explained(done: None, capsys: pytest.CaptureFixture[str]) -> None:
     before = file_times()
-    command = [*ASSIGN, "--format", "mixed", "--constants", "released"]
+    command = [*ASSIGN, "--format", "mixed"]
     assert main(command) == 0
     captured = capsys.readouterr()
     assert captured.out.startswith("trial: B_min ")
@@ -289,7 +289,7 @@ def test_explanations_are_read_from_the_assignment(done: None, capsys: pytest.Ca
         (["--explain", "7x.weight"], "7x: no layer of trial; there are 7, "),
         (
             ["--target", "0.5", "--explain", "12"],
-            "runs/trial/assignments/fixed-target-0.5-paper: holds no assignment (there is fixed-target-0.01-paper); ",
+            "runs/trial/assignments/fixed-target-0.5-released: holds no assignment (there is fixed-target-0.01-release",
         ),
         (
             ["--set", "model.width=0.5"],
@@ -381,7 +381,7 @@ def test_a_program_is_assigned(capsys: pytest.CaptureFixture[str], monkeypatch: 
     captured = capsys.readouterr()
     assert captured.out.startswith("own_program:build: B_min ")
     assert [line.partition(":")[0] for line in captured.err.splitlines()] == ["probe", "assignment", "cost"]
-    answer = Path("runs/own_program-build/assignments/fixed-target-0.01-paper-lr-0.001")
+    answer = Path("runs/own_program-build/assignments/fixed-target-0.01-released-lr-0.001")
     found = Assignment.from_dict(json.loads((answer / "assignment.json").read_text()))
     assert [layer.name for layer in found.layers] == ["0", "2"]
     before = file_times()
@@ -465,7 +465,7 @@ def test_a_transformer_is_assigned_in_every_format_and_trained_where_weights_are
     format: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     Path("text.toml").write_text(TRANSFORMER)
-    assert main(["assign", "text.toml", "--samples", "4", "--format", format, "--constants", "released"]) == 0
+    assert main(["assign", "text.toml", "--samples", "4", "--format", format]) == 0
     captured = capsys.readouterr()
     rows = [line.split() for line in captured.out.splitlines()]
     layers = ["embedding", "position", *(f"blocks.0.attention.{name}" for name in ("query", "key", "value"))]
@@ -481,7 +481,7 @@ def test_a_transformer_is_assigned_in_every_format_and_trained_where_weights_are
 def test_a_range_that_clips_the_gradient_of_many_logits_is_warned_of(capsys: pytest.CaptureFixture[str]) -> None:
     warning = "warning: the gradient of 20 logits reaches 4.4 sigma, which the constants clip; use --constants released"
     command = ["assign", "own_program:many", "--samples", "12", "--target", "0.9"]
-    assert main(command) == 0
+    assert main([*command, "--constants", "paper"]) == 0
     assert warning in capsys.readouterr().err
-    assert main([*command, "--constants", "released"]) == 0
+    assert main(command) == 0
     assert "warning" not in capsys.readouterr().err

@@ -159,14 +159,14 @@ def test_a_layer_in_other_units_gets_the_same_bits(statistics, exponent):
 
 
 def test_equal_criteria_are_worked_out_by_hand():
-    found = assign(network(layer(weight_gain=16.0, activation_gain=1.0)), target=0.03).layers[0]
+    found = assign(network(layer(weight_gain=16.0, activation_gain=1.0)), target=0.03, constants=PAPER).layers[0]
     # 3 bits: (2 * 2^-5)^2 * 16 + (2 * 2^-3)^2 = 0.0625 + 0.0625; a bit more divides by 4: 0.03125 > 0.03, then 0.0078
     assert found.weight == Precision(7, 1.0)
     assert found.activation == Precision(5, 2.0, signed=False)
     assert found.weight_gradient == Precision(7, 2.0**-6)  # 2 * 2^-7; a quarter of 2^-10 is 2^-12
     assert found.activation_gradient == Precision(5, 2.0**-10)  # 4 * 2^-12; 2^-12 / 4 is 2^-14
     assert found.accumulator == Precision(16, 2.0**-7)  # 0.001 * 2^-12 is above 2^-22
-    of_a_batch = assign(replace(network(), batch=64)).layers[0].activation_gradient
+    of_a_batch = assign(replace(network(), batch=64), constants=PAPER).layers[0].activation_gradient
     assert of_a_batch == Precision(8, 2.0**-10)  # 2^-12 / 4 / 8 is 2^-17
 
 
@@ -237,7 +237,7 @@ def test_an_offset_ends_at_what_a_format_can_have():
     ],
 )
 def test_an_explanation_names_the_criterion_and_its_numbers(name, words):
-    text = assign(network(layer("a.b", weight_gain=2500.0), layer("weight"))).explain(name)
+    text = assign(network(layer("a.b", weight_gain=2500.0), layer("weight")), constants=PAPER).explain(name)
     assert text.startswith(name)
     for word in words:
         assert word in text

@@ -229,7 +229,7 @@ def test_an_offset_moves_fraction_bits_of_logarithms(kind):
 
 
 def test_explanations_name_what_the_other_kind_would_take():
-    found = assign_mixed(network(layer("a", **PEAKED), layer("b", jacobian=1e-3)))
+    found = assign_mixed(network(layer("a", **PEAKED), layer("b", jacobian=1e-3)), constants=PAPER)
     text = found.explain("a.activation")
     number = found.layers[0].activation
     assert text.startswith(
@@ -276,7 +276,7 @@ def test_a_tensor_stays_at_the_limit_while_the_others_meet_the_target():
 
 
 def test_table_and_figure_mark_logarithms(tmp_path):
-    found = assign_mixed(network(layer("a", **PEAKED), linear("b", 48, 10)))
+    found = assign_mixed(network(layer("a", **PEAKED), linear("b", 48, 10)), constants=PAPER)
     rows = assignment_table(found).splitlines()
     number = found.layers[0].activation
     assert f"{number.bits} ({number.int_bits},{number.frac_bits})" in rows[2]

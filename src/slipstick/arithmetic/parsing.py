@@ -52,9 +52,7 @@ def parse_arithmetic(text: str) -> Arithmetic:
     linear = _FIXED_POINT.fullmatch(words[0])
     if linear:
         if words[1:] != ["rounded"]:
-            raise SpecificationError(
-                f"arithmetic {text!r}: linear numbers are rounded; write '{words[0]} rounded'"
-            )
+            raise SpecificationError(f"arithmetic {text!r}: linear numbers are rounded; write '{words[0]} rounded'")
         return RoundedArithmetic(FixedPoint(int(linear[1]), int(linear[2])))
     format = parse_format(words[0])
     if words[1:] == ["rounded"]:

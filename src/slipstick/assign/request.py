@@ -30,7 +30,7 @@ class AssignmentRequest:
 
     format: str = FIXED
     target: float = 0.01
-    constants: str = "paper"
+    constants: str = "released"
     minimum_bits: int | None = None
     smallest_lr: float | None = None
 

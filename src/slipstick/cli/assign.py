@@ -31,7 +31,7 @@ def assign(
     overrides: Set = [],  # noqa: B006 (typer reads the default)
     out: Out = None,
     target: Annotated[float, typer.Option(help="The largest predicted mismatch with float's decisions.")] = 0.01,
-    constants: Annotated[str, typer.Option(help=_CONSTANTS)] = "paper",
+    constants: Annotated[str, typer.Option(help=_CONSTANTS)] = "released",
     minimum_bits: Annotated[
         int | None, typer.Option(help="B_min (F_min of lns) to take, whatever mismatch it predicts.")
     ] = None,

@@ -22,7 +22,7 @@ from slipstick.errors import SpecificationError
 
 @dataclass(frozen=True)
 class Constants:
-    """The numbers in the criteria: of the paper by default, as recalled, or ``RELEASED``, of the authors' code.
+    """The numbers in the criteria: of the paper, as recalled, unless given; or ``RELEASED``, of the authors' code.
 
     weight_gradient_sigmas, activation_gradient_sigmas: GC, how many standard deviations a range holds. Paper: 2 and 4,
         more for activation gradients because their tails are heavier. Released: 2 and 8 (the training script then
@@ -34,7 +34,8 @@ class Constants:
 
     Ours, a check: the gradient of C logits, softmax less one-hot, has its target at sqrt(C - 1) sigma while the network
     knows nothing, so that from 18 classes on 4 sigma may clip what training is about; 25 sigma hold that of 641. A
-    character transformer of 99 classes lost half a nat to it in a trial (experiments/sakr2019-transformer.toml).
+    character transformer of 99 classes lost half a nat to it in a trial (experiments/sakr2019-transformer.toml), and a
+    network of 100 classes did not learn. So assignments take ``RELEASED``.
     """
 
     weight_gradient_sigmas: float = 2.0
@@ -52,7 +53,7 @@ PAPER = Constants()
 """As the text states them, recalled: 2 sigma for weight gradients, 4 for activation gradients, no correction."""
 
 RELEASED = Constants(activation_gradient_sigmas=8.0, ema_correction=1 / math.sqrt(1 - 0.9))
-"""Of the released code, which gave the published precisions."""
+"""Of the released code, which gave the published precisions: what assignments are made with by default."""
 
 
 def feed_forward_offsets(spans: Mapping[str, float], gains: Mapping[str, float]) -> dict[str, int]:

@@ -54,7 +54,7 @@ from slipstick.errors import SpecificationError
 from slipstick.formats import LNS
 from slipstick.precision import criteria
 from slipstick.precision.conditions import Conditions, conditions_of
-from slipstick.precision.criteria import PAPER, Constants
+from slipstick.precision.criteria import PAPER, RELEASED, Constants
 from slipstick.precision.explanation import KINDS, Kind, Reason, tensor_name
 from slipstick.precision.feed_forward import Level, Minimum, find_level
 from slipstick.precision.layerwise import AssignedLayer, Choice, LayerwiseAssignment, total_mismatch
@@ -122,7 +122,7 @@ def assign_lns(
     statistics: Statistics,
     target: float = 0.01,
     *,
-    constants: Constants = PAPER,
+    constants: Constants = RELEASED,
     minimum_frac_bits: int | None = None,
     smallest_lr: float | None = None,
 ) -> LNSAssignment:

@@ -43,7 +43,7 @@ from slipstick.errors import SpecificationError
 from slipstick.precision import criteria
 from slipstick.precision.assignment import MOST_BITS, Assignment, LayerAssignment, Precision, least_bits, power
 from slipstick.precision.conditions import Conditions, conditions_of
-from slipstick.precision.criteria import PAPER, Constants
+from slipstick.precision.criteria import RELEASED, Constants
 from slipstick.precision.explanation import Reason
 from slipstick.precision.fixed_point_demands import Demand, accumulator, activation_gradient, weight_gradient
 from slipstick.precision.layerwise import Choice, total_mismatch
@@ -62,7 +62,7 @@ def assign_mixed(
     statistics: Statistics,
     target: float = 0.01,
     *,
-    constants: Constants = PAPER,
+    constants: Constants = RELEASED,
     minimum_bits: int | None = None,
     smallest_lr: float | None = None,
 ) -> Assignment:

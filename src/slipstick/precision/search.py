@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from slipstick.precision import criteria
 from slipstick.precision.assignment import MOST_BITS, Assignment, LayerAssignment, Precision, least_bits
 from slipstick.precision.conditions import Conditions, conditions_of
-from slipstick.precision.criteria import PAPER, Constants
+from slipstick.precision.criteria import RELEASED, Constants
 from slipstick.precision.explanation import tensor_name
 from slipstick.precision.feed_forward import Level, Minimum, find_level
 from slipstick.precision.fixed_point_demands import accumulator, activation_gradient, weight_gradient
@@ -23,14 +23,14 @@ def assign(
     statistics: Statistics,
     target: float = 0.01,
     *,
-    constants: Constants = PAPER,
+    constants: Constants = RELEASED,
     minimum_bits: int | None = None,
     smallest_lr: float | None = None,
 ) -> Assignment:
     """Precisions with the smallest B_min whose predicted mismatch is at most ``target``.
 
-    constants: the paper's, because ``Probe`` measures spreads that need no correction; the released code's, which gave
-    the published precisions, make the ranges of gradients 3.16 (6.3) times wider: see ``Constants``.
+    constants: the released code's, which gave the published precisions; the paper's, as recalled, save two bits of each
+    gradient and clip those of many classes: see ``Constants``.
     minimum_bits: B_min to use instead, 1 to 24, whatever the mismatch. smallest_lr: instead of that of the statistics.
     A weight or activation whose criterion asks for more than 24 bits gets 24 as long as the target is met.
     Raises SpecificationError, naming the tensor, for a target out of reach, a gradient or accumulator that needs more

@@ -1,0 +1,1 @@
+"""Integer-exact models of the units, the other side of their proofs."""

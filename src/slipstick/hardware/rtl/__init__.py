@@ -1,0 +1,1 @@
+"""Register-transfer descriptions, one file for each kind of unit."""

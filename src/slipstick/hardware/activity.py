@@ -201,6 +201,7 @@ class _Inertial:
     def _evaluate(self, time: int, dirty: dict[int, list[tuple[int, int]]]) -> None:
         values = self._value
         for function, changed in dirty.items():
+            changed.sort()  # by position, so that no cycle depends on what happens in the others
             evaluate, inputs, output = self._functions[function]
             target = evaluate(*[values[net] for net in inputs], self._ones)
             diff = target ^ self._target[function]
@@ -216,7 +217,7 @@ class _Inertial:
             self._schedule(time, function, changed, rising, wanted ^ rising)
 
     def _schedule(self, time: int, function: int, changed: list[tuple[int, int]], rising: int, falling: int) -> None:
-        """Edges after the delay from the input that changed; where several did, from the first of them."""
+        """Edges after the delay from the input that changed; where several did at once, from the first pin of them."""
         last = changed[-1][0]
         for position, mask in changed:
             for edge, left in ((RISE, rising), (FALL, falling)):

@@ -80,131 +80,160 @@ class _Fields:
             self.nan = code[:-1].all()
 
 
+class _Product:
+    """The exact product of two numbers, its leading bit one of the top two.
+
+    field: the exponent field that the accumulator's format would have for 2^0, if the product is written as a number
+    from 1/2 to below 2. highest_field: the largest that it can be.
+    """
+
+    def __init__(self, m: Module, mac: FloatMac, a: _Fields, b: _Fields) -> None:
+        bias = mac.a.zero_exponent + mac.b.zero_exponent - mac.accumulator.zero_exponent - 1
+        self.highest_field = (1 << mac.a.exponent_bits) + (1 << mac.b.exponent_bits) - 2 - bias
+        lowest_field = 2 - mac.a.precision - mac.b.precision - bias
+        self.sign = Signal(name="product_sign")
+        self.zero = Signal(name="product_zero")
+        self.infinite = Signal(name="product_infinite")
+        self.significand = Signal(mac.a.precision + mac.b.precision, name="product")
+        self.field = Signal(signed(_signed_bits(lowest_field, max(self.highest_field, 1))), name="product_field")
+        m.d.comb += self.sign.eq(a.sign ^ b.sign)
+        m.d.comb += self.zero.eq(a.zero | b.zero)
+        m.d.comb += self.infinite.eq(a.infinite | b.infinite)
+        significand, zeros = self._normalised(m, mac, a, b)
+        m.d.comb += self.significand.eq(significand)
+        m.d.comb += self.field.eq(a.field + b.field - bias - zeros)
+
+    def _normalised(self, m: Module, mac: FloatMac, a: _Fields, b: _Fields) -> tuple[Value, Value]:
+        """The product, and how many zeros before its factors were made up for."""
+        both_vanish = mac.a.smallest_exponent + mac.b.smallest_exponent + 1 <= mac.accumulator.smallest_exponent
+        if not (both_vanish and mac.a.precision > 1 < mac.b.precision):
+            a_factor, a_zeros = _normalised(m, a.significand, "a")
+            b_factor, b_zeros = _normalised(m, b.significand, "b")
+            return a_factor * b_factor, a_zeros + b_zeros
+        # The product of two subnormals is below every accumulator and need not be normalised. So there is one factor
+        # to be made up for, and its zeros are counted while the product is formed.
+        subnormal = Signal(max(mac.a.precision, mac.b.precision))
+        a_high, b_high = _high(a.significand, len(subnormal)), _high(b.significand, len(subnormal))
+        m.d.comb += subnormal.eq(Mux(a.normal, b_high, a_high))
+        zeros = leading_zeros(m, subnormal)
+        exact = Signal(len(self.significand), name="exact_product")
+        m.d.comb += exact.eq(a.significand * b.significand)
+        return shifted_left(m, exact, zeros, "product"), zeros
+
+
+class _Aligned:
+    """Both terms in units of 2^exponent of the larger one.
+
+    stays, moves: frame + 1 bits, of which the last weighs 2^-frame; sticky: whether ``moves`` had bits below.
+    field: the exponent field of 2^0. sign: of the term that stays.
+    """
+
+    def __init__(self, m: Module, frame: int, product: _Product, c: _Fields) -> None:
+        difference = Signal(signed(max(len(product.field), len(c.field) + 1) + 1))
+        larger = Signal(name="product_larger")
+        product_stays = Signal()
+        m.d.comb += difference.eq(c.field - product.field)
+        m.d.comb += larger.eq(difference[-1])
+        m.d.comb += product_stays.eq(larger & ~product.zero)
+        self.field = Signal(max(product.highest_field.bit_length(), len(c.field)), name="field")
+        self.sign = Signal(name="sign_of_larger")
+        m.d.comb += self.field.eq(Mux(product_stays, product.field, c.field))
+        m.d.comb += self.sign.eq(Mux(product_stays, product.sign, c.sign))
+
+        # c under the product moves by -difference: by its complement, and by one place here.
+        distance = Signal(len(difference) - 1)
+        m.d.comb += distance.eq(difference[:-1] ^ larger.replicate(len(distance)))
+        c_term = c.significand << (frame + 1 - len(c.significand))
+        product_term = product.significand << (frame + 1 - len(product.significand))
+        self.stays = Signal(frame + 1, name="stays")
+        moves = Signal(frame + 1)
+        nonzero = Signal(name="moves_nonzero")
+        m.d.comb += self.stays.eq(Mux(product_stays, product_term, c_term))
+        m.d.comb += moves.eq(Mux(product_stays, c_term >> 1, product_term))
+        m.d.comb += nonzero.eq(Mux(product_stays, ~c.zero, ~product.zero))
+        self.moves, self.sticky = shifted_right(m, moves, distance, nonzero, "moves")
+
+
 class _FloatMac(wiring.Component):
     def __init__(self, mac: FloatMac, limit: Limit) -> None:
         self._mac, self._to, self._limit = mac, mac.accumulator, limit
-        self._product_bits = mac.a.precision + mac.b.precision
-        self._frame = max(self._product_bits, self._to.precision + 2)
         width = self._to.width
         super().__init__({"a": In(mac.a.width), "b": In(mac.b.width), "acc": In(width), "sum": Out(width)})
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
         a, b, c = _Fields(self.a, self._mac.a), _Fields(self.b, self._mac.b), _Fields(self.acc, self._to)
-        product_sign, product_zero, subtract = Signal(), Signal(), Signal()
-        m.d.comb += product_sign.eq(a.sign ^ b.sign)
-        m.d.comb += product_zero.eq(a.zero | b.zero)
-        m.d.comb += subtract.eq(product_sign ^ c.sign)
-        product, product_field = self._product(m, a, b)
+        product = _Product(m, self._mac, a, b)
+        frame = max(len(product.significand), self._to.precision + 2)
+        terms = _Aligned(m, frame, product, c)
 
-        stays, moves, sticky, field, product_stays = self._aligned(m, product, product_field, product_zero, c)
-        total, negative = Signal(self._frame + 3), Signal()
-        turned = Cat(sticky, moves, Const(0, 1)) ^ subtract.replicate(self._frame + 3)
-        m.d.comb += total.eq(Cat(subtract, stays) + turned)  # the last bit: sticky, and the carry of a complement
+        subtract = Signal()
+        total = Signal(frame + 3)
+        negative = Signal()
+        m.d.comb += subtract.eq(product.sign ^ c.sign)
+        turned = Cat(terms.sticky, terms.moves, Const(0, 1)) ^ subtract.replicate(len(total))
+        m.d.comb += total.eq(Cat(subtract, terms.stays) + turned)  # the last bit: sticky, and the carry of a complement
         m.d.comb += negative.eq(subtract & total[-1])
-        code, zero = self._rounded(m, total, negative, field)
 
-        sign = (Mux(product_stays, product_sign, c.sign) ^ negative) & ~(zero & subtract)
-        m.d.comb += self.sum.eq(self._with_specials(m, a, b, c, Cat(code, sign)))
+        # The field may grow by the first bit of the significand and by the carry of rounding.
+        field_bits = (max(product.highest_field, (1 << self._to.exponent_bits) - 1) + 2).bit_length()
+        sign = Signal()
+        m.d.comb += sign.eq((terms.sign ^ negative) & ~(subtract & ~total.any()))
+        code = self._rounded(m, total, negative, terms.field, field_bits)
+        m.d.comb += self.sum.eq(self._with_specials(m, a, b, c, product, Cat(code, sign)))
         return m
 
-    def _product(self, m: Module, a: _Fields, b: _Fields) -> tuple[Value, Value]:
-        """The exact product, its leading bit one of the top two, and its exponent field.
-
-        As a field of the accumulator's: of 2^0 where the product lies from 1/2 to below 2.
-        """
-        x, y = self._mac.a, self._mac.b
-        bias = x.zero_exponent + y.zero_exponent - self._to.zero_exponent - 1
-        both_vanish = x.smallest_exponent + y.smallest_exponent + 1 <= self._to.smallest_exponent
-        product = Signal(self._product_bits)
-        if both_vanish and x.precision > 1 < y.precision:
-            # Of two subnormal operands the product is below every accumulator: there is one to be made up for, and
-            # its zeros are counted while the product is formed.
-            one = Signal(max(x.precision, y.precision))
-            m.d.comb += one.eq(Mux(a.normal, _high(b.significand, len(one)), _high(a.significand, len(one))))
-            zeros = leading_zeros(m, one)
-            exact = Signal(self._product_bits)
-            m.d.comb += exact.eq(a.significand * b.significand)
-            m.d.comb += product.eq(shifted_left(m, exact, zeros, "product"))
-        else:
-            a_factor, a_zeros = _normalised(m, a.significand, "a")
-            b_factor, b_zeros = _normalised(m, b.significand, "b")
-            zeros = a_zeros + b_zeros
-            m.d.comb += product.eq(a_factor * b_factor)
-        largest = (1 << x.exponent_bits) + (1 << y.exponent_bits) - 2 - bias
-        field = Signal(signed(_signed_bits(2 - x.precision - y.precision - bias, max(largest, 1))))
-        m.d.comb += field.eq(a.field + b.field - bias - zeros)
-        return product, field
-
-    def _aligned(
-        self, m: Module, product: Value, product_field: Value, product_zero: Value, c: _Fields
-    ) -> tuple[Value, Value, Value, Value, Value]:
-        """The term that stays, the other one under it, its sticky bit; the exponent field of 2^0; which one stays."""
-        frame = self._frame
-        difference = Signal(signed(max(len(product_field), len(c.field) + 1) + 1))
-        product_larger, product_stays, field = Signal(), Signal(), Signal(max(len(product_field), len(c.field)))
-        m.d.comb += difference.eq(c.field - product_field)
-        m.d.comb += product_larger.eq(difference[-1])
-        m.d.comb += product_stays.eq(product_larger & ~product_zero)
-        m.d.comb += field.eq(Mux(product_stays, product_field, c.field))
-        # c under the product moves by -difference: by its complement, and by one place here.
-        distance = difference[:-1] ^ product_larger.replicate(len(difference) - 1)
-        c_term = c.significand << (frame + 1 - self._to.precision)
-        product_term = product << (frame + 1 - self._product_bits)
-        stays, moves, nonzero = Signal(frame + 1), Signal(frame + 1), Signal()
-        m.d.comb += stays.eq(Mux(product_stays, product_term, c_term))
-        m.d.comb += moves.eq(Mux(product_stays, c_term >> 1, product_term))
-        m.d.comb += nonzero.eq(Mux(product_stays, ~c.zero, ~product_zero))
-        moved, sticky = shifted_right(m, moves, distance, nonzero, "moves")
-        return stays, moved, sticky, field, product_stays
-
-    def _rounded(self, m: Module, total: Value, negative: Value, field: Value) -> tuple[Value, Value]:
-        """The magnitude of the sum as a code, and whether the sum is exactly zero."""
+    def _rounded(self, m: Module, total: Value, negative: Value, field: Value, field_bits: int) -> Value:
+        """The code of the sum's magnitude."""
         precision, mantissa_bits = self._to.precision, self._to.mantissa_bits
-        places = len(total) - 1  # but for the sticky bit
-        leading = Signal(places)
-        m.d.comb += leading.eq(total[1:] ^ negative.replicate(places))
+        leading = Signal(len(total) - 1)  # without the sticky bit
+        m.d.comb += leading.eq(total[1:] ^ negative.replicate(len(leading)))
         shift, lifted = self._shift(m, leading, field)
         normal = shifted_left(m, total, shift, "total")
 
         kept, guard, rest = normal[-precision:], normal[-precision - 1], normal[: -precision - 1]
-        up, rounded, first = Signal(), Signal(precision), Signal()
+        up = Signal()
+        rounded = Signal(precision)
         m.d.comb += up.eq((guard & (rest.any() | kept[0])) ^ negative)
         m.d.comb += rounded.eq(kept ^ negative.replicate(precision))
-        m.d.comb += first.eq(rounded[-1])
-        above = lifted & first.replicate(len(lifted))
-        wide = Signal(mantissa_bits + len(above) + 1)
-        m.d.comb += wide.eq(Cat(rounded[:-1], above) + Cat(up, Const(0, mantissa_bits - 1), first))
+        first = rounded[-1]
+        unbounded = Signal(mantissa_bits + field_bits)
+        above = Cat(lifted & first.replicate(len(lifted)), Const(0, field_bits - len(lifted)))
+        m.d.comb += unbounded.eq(Cat(rounded[:-1], above) + Cat(up, Const(0, mantissa_bits - 1), first))
         code = Signal(self._to.width - 1)
-        m.d.comb += code.eq(Mux(wide > self._to.top_code, self._to.beyond_code, wide))
-        return code, ~total.any()
+        m.d.comb += code.eq(Mux(unbounded > self._to.top_code, self._to.beyond_code, unbounded))
+        return code
 
     def _shift(self, m: Module, leading: Value, field: Value) -> tuple[Value, Value]:
-        """By how many places the sum is normalised, and what is left of the exponent field: 0 of subnormals."""
+        """By how many places the sum is normalised; and the exponent field less so many, 0 of subnormals.
+
+        Of normal numbers it is one less than their field.
+        """
+        lifted = Signal(len(field))
         if self._limit == "marker":
             marker = Signal(len(leading))
-            m.d.comb += marker.eq(Cat(field == len(leading) - 1 - i for i in range(len(leading))))
+            m.d.comb += marker[:-1].eq(Cat(field == len(leading) - 1 - i for i in range(len(leading) - 1)))
             shift = leading_zeros(m, leading | marker)
-            lifted = Signal(len(field))
             m.d.comb += lifted.eq(field - shift)
             return shift, lifted
         zeros = leading_zeros(m, leading)
-        difference, shift = Signal(signed(len(field) + 1)), Signal(len(zeros))
+        difference = Signal(signed(len(field) + 1))
+        shift = Signal(len(zeros))
         m.d.comb += difference.eq(field - zeros)
         m.d.comb += shift.eq(Mux(difference[-1], field[: len(zeros)], zeros))
-        return shift, difference[:-1]  # where the field is the smaller, the sum has no first bit to go with it
+        m.d.comb += lifted.eq(difference)  # below 0 only where the sum has no first bit to go with it
+        return shift, lifted
 
-    def _with_specials(self, m: Module, a: _Fields, b: _Fields, c: _Fields, finite: Value) -> Value:
+    def _with_specials(self, m: Module, a: _Fields, b: _Fields, c: _Fields, product: _Product, finite: Value) -> Value:
         """The sum's code, where an operand is infinite or NaN."""
         to = self._to
-        product_infinite = a.infinite | b.infinite
-        product_sign = a.sign ^ b.sign
-        infinite, nan = Signal(), Signal()
-        m.d.comb += infinite.eq(product_infinite | c.infinite)
-        zero_times_infinity = (a.infinite & b.zero) | (b.infinite & a.zero)
-        opposite = product_infinite & c.infinite & (product_sign ^ c.sign)
+        infinite = Signal()
+        nan = Signal()
+        m.d.comb += infinite.eq(product.infinite | c.infinite)
+        zero_times_infinity = product.infinite & product.zero
+        opposite = product.infinite & c.infinite & (product.sign ^ c.sign)
         m.d.comb += nan.eq(a.nan | b.nan | c.nan | zero_times_infinity | opposite)
-        beyond = Cat(Const(to.beyond_code, to.width - 1), Mux(product_infinite, product_sign, c.sign))
+        beyond = Cat(Const(to.beyond_code, to.width - 1), Mux(product.infinite, product.sign, c.sign))
         code = Mux(infinite, beyond, finite)
         return Mux(nan, Const(to.nan_code, to.width), code) if to.has_nan else code
 

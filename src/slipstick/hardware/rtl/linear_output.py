@@ -42,7 +42,8 @@ class _LinearOutput(wiring.Component):
     def elaborate(self, platform: object) -> Module:
         m = Module()
         format, places = self._output.format, self._output.accumulator_bits - 1
-        negative, zeros = self.acc[-1], Signal(range(places + 1))
+        negative = self.acc[-1]
+        zeros = Signal(range(places + 1))
         m.d.comb += zeros.eq(leading_zeros(m, self.acc[:-1] ^ negative.replicate(places)))
         mantissa = shifted_left(m, self.acc[:-1], zeros, "mantissa") ^ negative.replicate(places)
         rest = self._rest(m, Cat(negative, mantissa))
@@ -51,12 +52,12 @@ class _LinearOutput(wiring.Component):
         log = Signal(signed(max(len(octave) + format.base_factor.bit_length(), len(self.offset)) + 2))
         m.d.comb += octave.eq(places - 1 - zeros)
         m.d.comb += log.eq(octave * format.base_factor + rest + self.offset.as_signed())
-        nothing, above = Signal(), Signal()
-        below = log[-1] | ~self.acc.any()
-        m.d.comb += nothing.eq(below)
+        below = Signal()
+        above = Signal()
+        m.d.comb += below.eq(log[-1] | ~self.acc.any())
         m.d.comb += above.eq(log[format.bits - 1 : -1].any())
         x = Signal(format.bits - 1)
-        m.d.comb += x.eq((log[: len(x)] | above.replicate(len(x))) & ~nothing.replicate(len(x)))
+        m.d.comb += x.eq((log[: len(x)] | above.replicate(len(x))) & ~below.replicate(len(x)))
         plus = ~x.any() if format.zero else ~self.acc.any()
         m.d.comb += self.operand.eq(Cat(x, negative & ~plus))
         return m

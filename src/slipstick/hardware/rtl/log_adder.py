@@ -28,8 +28,8 @@ from slipstick.hardware.unit import Port, Unit
 
 Ints = NDArray[np.int64]
 
-_SLOPE_NODES = 6
-"""Selecting, complementing and adding one bit of the shifted d, in nodes of a diagram."""
+_SLOPE_NODES = 10
+"""Selecting, complementing and adding one bit of the shifted d, in nodes of a diagram: 6 by area, 4 for its delay."""
 
 _NO_SLOPE = 99
 

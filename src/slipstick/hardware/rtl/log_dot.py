@@ -17,7 +17,7 @@ from slipstick.errors import SpecificationError
 from slipstick.hardware.models.log import LogRange, accumulator_range
 from slipstick.hardware.rtl.log_names import arithmetic_name, order_name
 from slipstick.hardware.rtl.log_sum import log_code
-from slipstick.hardware.rtl.log_vector import LogNetwork, Number, check_lanes, lanes_ports, products
+from slipstick.hardware.rtl.log_vector import BLOCK_SUMS, LogNetwork, Number, check_lanes, lanes_ports, products
 from slipstick.hardware.unit import Port, Unit
 
 _LANES, _MAX_LEVELS = 16, 4
@@ -39,27 +39,27 @@ class _Dot(wiring.Component):
         m.d.sync += [a.eq(self.a), b.eq(self.b), clear.eq(self.clear)]
         network = LogNetwork(m, self._arithmetic)
         terms = products(m, self._arithmetic, a, b, self._lanes)
+        if isinstance(self._arithmetic.order, Sequential):
+            m.d.comb += self.sum.eq(self._accumulator(m, network, terms, clear, "total"))
+            return m
         if isinstance(self._arithmetic.order, Tree):
-            block = network.fold(terms)
-            assert block is not None
-            total = self._through_banks(m, network, block, clear)
-        elif isinstance(self._arithmetic.order, Blocked):
-            sums = [self._accumulated(m, network, [term], clear, f"lane_{i}") for i, term in enumerate(terms)]
-            whole = network.ordered_sum(sums, Tree(16))
-            assert whole is not None
-            total = whole
+            total = self._through_banks(m, network, network.fold(terms, self._lanes), clear)
         else:
-            total = self._accumulated(m, network, terms, clear, "total")
-        m.d.comb += self.sum.eq(self._code(total))
+            lanes = [self._accumulator(m, network, [term], clear, f"lane_{i}") for i, term in enumerate(terms)]
+            reached = accumulator_range(self._arithmetic)
+            total = network.ordered_sum([Number.of_code(lane, reached) for lane in lanes], BLOCK_SUMS)
+        result = self._register("result")
+        m.d.sync += result.eq(self._code(total))
+        m.d.comb += self.sum.eq(result)
         return m
 
-    def _accumulated(self, m: Module, network: LogNetwork, terms: Sequence[Number], clear: Value, name: str) -> Number:
+    def _accumulator(self, m: Module, network: LogNetwork, terms: Sequence[Number], clear: Value, name: str) -> Signal:
         """A register to which the terms are added in turn, every cycle."""
         register, reached = self._register(name), accumulator_range(self._arithmetic)
         kept = Number.of_code(register, reached)
         before = Number(kept.sign, kept.log, kept.zero | clear, reached)
         m.d.sync += register.eq(self._code(network.ordered_sum([before, *terms], Sequential())))
-        return kept
+        return register
 
     def _through_banks(self, m: Module, network: LogNetwork, block: Number, clear: Value) -> Number:
         """The sum of all blocks so far, through one bank after another."""
@@ -93,8 +93,7 @@ class _Dot(wiring.Component):
                 m.d.sync += register.eq(newest)
         codes = [Mux(place[i], newest, register) for i, register in enumerate(kept)]
         codes.append(Mux(place[-1], newest, kept[0].init))
-        total = network.fold([Number.of_code(self._wire(m, code), reached) for code in codes])
-        assert total is not None
+        total = network.fold([Number.of_code(self._wire(m, code), reached) for code in codes], terms)
         return total, complete & place[-1]
 
     def _wire(self, m: Module, code: Value) -> Signal:
@@ -106,8 +105,7 @@ class _Dot(wiring.Component):
         """A code, zero at first."""
         return Signal(self._format.width, name=name, init=1 << (self._format.width - 2), reset_less=True)
 
-    def _code(self, number: Number | None) -> Value:
-        assert number is not None
+    def _code(self, number: Number) -> Value:
         return log_code(number.sign, number.log, number.zero, self._format)
 
 
@@ -139,7 +137,7 @@ def log_dot_unit(arithmetic: LogArithmetic, lanes: int | None = None, levels: in
         component=_Dot(arithmetic, lanes, levels),
         inputs=(*lanes_ports(arithmetic, lanes), Port("clear", 1, "begins a new sum with these terms")),
         outputs=(Port("sum", wide.width, f"sum since clear, code of {wide}"),),
-        latency=2,
+        latency=2 if isinstance(order, Sequential) else 3,
     )
 
 

@@ -7,6 +7,7 @@ zeros, and zero is the identity of addition, so they cost nothing.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import reduce
 
 from amaranth.hdl import Module, Value
 from amaranth.lib import wiring
@@ -20,7 +21,9 @@ from slipstick.hardware.rtl.log_names import arithmetic_name, order_name
 from slipstick.hardware.rtl.log_sum import LogSum, is_zero_code, log_code
 from slipstick.hardware.unit import Port, Unit
 
-_BLOCK_SUMS = Tree(16)
+BLOCK_SUMS = Tree(16)
+"""The order in which Blocked adds the sums of its blocks."""
+
 _MAX_LANES = 256
 
 
@@ -45,10 +48,8 @@ class LogNetwork:
         self._m, self._format, self._count = m, arithmetic.accumulator_format, 0
         self._adder = accumulator_adder(arithmetic)
 
-    def add(self, a: Number | None, b: Number | None) -> Number | None:
-        """a + b; None is zero."""
-        if a is None or b is None:
-            return a or b
+    def add(self, a: Number, b: Number) -> Number:
+        """a + b."""
         unit = LogSum(self._adder, self._format, a.range, b.range)
         self._m.submodules[f"add_{self._count}"] = unit
         self._count += 1
@@ -56,37 +57,32 @@ class LogNetwork:
         self._m.d.comb += [unit.b_sign.eq(b.sign), unit.b_log.eq(b.log), unit.b_zero.eq(b.zero)]
         return Number(unit.sign, unit.log, unit.zero, unit.range)
 
-    def ordered_sum(self, terms: Sequence[Number | None], order: Order) -> Number | None:
-        """The sum of the terms in ``order``."""
+    def ordered_sum(self, terms: Sequence[Number], order: Order) -> Number:
+        """The sum of the terms, at least one, in ``order``."""
         if isinstance(order, Sequential):
-            return self._sequential(terms)
+            return reduce(self.add, terms)
         if isinstance(order, Tree):
             return self._tree(terms, order.radix)
         if isinstance(order, Blocked):
-            blocks = [terms[start : start + order.length] for start in range(0, len(terms), order.length)]
-            return self._tree([self._sequential(block) for block in blocks], _BLOCK_SUMS.radix)
+            return self._tree([reduce(self.add, block) for block in _blocks(terms, order.length)], BLOCK_SUMS.radix)
         raise SpecificationError(f"order {order!r}: use Sequential(), Tree() or Blocked()")
 
-    def fold(self, block: Sequence[Number | None]) -> Number | None:
-        """A block of a power of two of terms, folded by halves."""
-        while len(block) > 1:
-            half = len(block) // 2
-            block = [self.add(block[i], block[i + half]) for i in range(half)]
+    def _tree(self, terms: Sequence[Number], radix: int) -> Number:
+        while len(terms) > 1:
+            terms = [self.fold(block, radix) for block in _blocks(terms, radix)]
+        return terms[0]
+
+    def fold(self, block: Sequence[Number], size: int) -> Number:
+        """A block of ``size`` terms, a power of two, by halves; those that ``block`` does not have are zero."""
+        while size > 1:
+            size //= 2
+            upper = block[size:]
+            block = [self.add(term, upper[i]) if i < len(upper) else term for i, term in enumerate(block[:size])]
         return block[0]
 
-    def _sequential(self, terms: Sequence[Number | None]) -> Number | None:
-        total: Number | None = None
-        for term in terms:
-            total = self.add(total, term)
-        return total
 
-    def _tree(self, terms: Sequence[Number | None], radix: int) -> Number | None:
-        while True:
-            missing = [None] * (-len(terms) % radix)
-            padded = [*terms, *missing]
-            terms = [self.fold(padded[start : start + radix]) for start in range(0, len(padded), radix)]
-            if len(terms) == 1:
-                return terms[0]
+def _blocks(terms: Sequence[Number], length: int) -> list[Sequence[Number]]:
+    return [terms[start : start + length] for start in range(0, len(terms), length)]
 
 
 def products(m: Module, arithmetic: LogArithmetic, a: Value, b: Value, lanes: int) -> list[Number]:
@@ -123,11 +119,10 @@ class _Vector(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        terms: list[Number | None] = [*products(m, self._arithmetic, self.a, self.b, self._lanes)]
+        terms = products(m, self._arithmetic, self.a, self.b, self._lanes)
         if isinstance(self._arithmetic.order, Sequential):
             terms.insert(0, Number.of_code(self.acc, accumulator_range(self._arithmetic)))
         total = LogNetwork(m, self._arithmetic).ordered_sum(terms, self._arithmetic.order)
-        assert total is not None
         format = self._arithmetic.accumulator_format
         m.d.comb += self.sum.eq(log_code(total.sign, total.log, total.zero, format))
         return m
@@ -146,7 +141,6 @@ class _Reduction(wiring.Component):
         codes = [self.terms.word_select(i, format.width) for i in range(self._count)]
         terms = [Number.of_code(code, every) for code in codes]
         total = LogNetwork(m, self._arithmetic).ordered_sum(terms, self._arithmetic.order)
-        assert total is not None
         m.d.comb += self.sum.eq(log_code(total.sign, total.log, total.zero, format))
         return m
 

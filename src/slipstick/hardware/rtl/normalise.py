@@ -17,7 +17,8 @@ def _count(m: Module, value: Value) -> tuple[Value, Value]:
     half = len(value) // 2
     any_low, low = _count(m, value[:half])
     any_high, high = _count(m, value[half:])
-    found, count = Signal(), Signal(len(high) + 1)
+    found = Signal()
+    count = Signal(len(high) + 1)
     m.d.comb += found.eq(any_low | any_high)
     m.d.comb += count.eq(Cat(Mux(any_high, high, low), ~any_high))
     return found, count
@@ -34,7 +35,8 @@ def shifted_left(m: Module, value: Value, places: Value, name: str) -> Value:
 
 def shifted_right(m: Module, value: Value, places: Value, nonzero: Value, name: str) -> tuple[Value, Value]:
     """Shifted by as many places, and whether a 1 fell off. nonzero: whether ``value`` has any."""
-    stages, far = len(value).bit_length(), Signal(name=f"{name}_far")
+    stages = len(value).bit_length()
+    far = Signal(name=f"{name}_far")
     m.d.comb += far.eq(places[stages:].any())
     value, sticky = value & ~far.replicate(len(value)), far & nonzero
     for stage in reversed(range(stages)):

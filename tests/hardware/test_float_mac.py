@@ -189,7 +189,7 @@ def test_a_core_of_eight_bit_operands_equals_its_model_for_all_of_them(mac: Floa
     check(mac, limit, *near_cancellation(mac, rng, 1 << 18))
 
 
-@pytest.mark.parametrize("mac", [*WIDE[:2], ODD[2]], ids=str)
+@pytest.mark.parametrize("mac", [WIDE[0], ODD[2]], ids=str)
 def test_a_core_equals_its_model(mac: FloatMac) -> None:
     check(mac, "marker", *near_cancellation(mac, np.random.default_rng(6), 1 << 18))
 

@@ -38,9 +38,15 @@ def test_an_output_is_the_nearest_operand(ties: str, shift: int, bits: int) -> N
         assert got == min(max(nearest, -(1 << (bits - 1))), (1 << (bits - 1)) - 1) % (1 << bits)
 
 
-@pytest.mark.parametrize("multiplier", ["operator", "booth"])
 @pytest.mark.parametrize(
-    "mac", [FixedMac(4, 4, 9), FixedMac(5, 3, 4), FixedMac(3, 4, 7, "wrap"), FixedMac(2, 2, 2, "wrap")], ids=str
+    ("mac", "multiplier"),
+    [
+        (FixedMac(4, 4, 9), "operator"),
+        (FixedMac(5, 3, 4), "booth"),
+        (FixedMac(3, 4, 7, "wrap"), "booth"),
+        (FixedMac(2, 2, 2, "wrap"), "booth"),
+    ],
+    ids=str,
 )
 def test_a_core_equals_its_model_for_all_codes(mac: FixedMac, multiplier: str) -> None:
     a, b, acc = every(mac.a_bits, mac.b_bits, mac.accumulator_bits)
@@ -48,11 +54,10 @@ def test_a_core_equals_its_model_for_all_codes(mac: FixedMac, multiplier: str) -
     assert_equal(got, fixed_step(mac, a, b, acc), a=a, b=b, acc=acc)
 
 
-@pytest.mark.parametrize(("overflow", "multiplier"), [("saturate", "booth"), ("wrap", "operator")])
-def test_a_core_of_eight_bits_equals_its_model_for_all_operands(overflow: str, multiplier: str) -> None:
-    mac = FixedMac(8, 8, 18, overflow)
+def test_a_core_of_eight_bits_equals_its_model_for_all_operands() -> None:
+    mac = FixedMac(8, 8, 18)
     a, b, acc = every(8, 8, corners(18)[::3])
-    got = run(fixed_mac_unit(mac, multiplier), a=a, b=b, acc=acc)
+    got = run(fixed_mac_unit(mac, "booth"), a=a, b=b, acc=acc)
     assert_equal(got, fixed_step(mac, a, b, acc), a=a, b=b, acc=acc)
 
 
@@ -66,7 +71,7 @@ def check_mixed(mac: FixedMac, multiplier: str, count: int) -> None:
     assert_equal(got, fixed_step(mac, a, b, acc), a=a, b=b, acc=acc)
 
 
-@pytest.mark.parametrize(("mac", "multiplier"), [(LARGE[0], "booth"), (LARGE[1], "operator"), (LARGE[3], "booth")])
+@pytest.mark.parametrize(("mac", "multiplier"), [(LARGE[1], "operator"), (LARGE[3], "booth")], ids=str)
 def test_a_large_core_equals_its_model(mac: FixedMac, multiplier: str) -> None:
     check_mixed(mac, multiplier, 1 << 19)
 
@@ -78,9 +83,7 @@ def test_a_large_core_equals_its_model_in_four_million_vectors(mac: FixedMac, mu
     check_mixed(mac, multiplier, 1 << 22)
 
 
-@pytest.mark.parametrize(
-    "output", [FixedOutput(8, 3, 5), FixedOutput(9, 1, 9, "half-even"), FixedOutput(8, 0, 4)], ids=str
-)
+@pytest.mark.parametrize("output", [FixedOutput(8, 3, 5), FixedOutput(9, 1, 9, "half-even")], ids=str)
 def test_an_output_unit_equals_its_model(output: FixedOutput) -> None:
     acc = np.arange(1 << output.accumulator_bits)
     assert_equal(run(fixed_output_unit(output), "operand", acc=acc), fixed_output(output, acc), acc=acc)

@@ -56,13 +56,12 @@ def test_a_clocked_unit_starts_anew_in_every_run_and_resets(cache):
     assert reset[22] == a[21] * b[21]
 
 
-@pytest.mark.long
 def test_ports_wider_than_a_word_are_words(cache):
     simulator = Simulator(wide(), cache=cache)
-    value = np.array([[1, 0, 1 << 5], [3 << 62, 5, 0]], np.uint64)
-    number = [sum(int(word) << 64 * i for i, word in enumerate(row)) for row in value]
-    made = [sum(int(word) << 64 * i for i, word in enumerate(row)) for row in simulator.run(lanes=value)["reversed"]]
-    assert made == [int(f"{n:0150b}"[::-1], 2) for n in number]
+    numbers = [0, (1 << 64) - 1, (1 << 128) - 1, (1 << 149) + 7, (1 << 150) - 1]
+    value = np.array([[n >> 64 * i & (1 << 64) - 1 for i in range(3)] for n in numbers], np.uint64)
+    made = [sum(int(word) << 64 * i for i, word in enumerate(row)) for row in simulator.run(value=value)["following"]]
+    assert made == [(n + 1) % (1 << 150) for n in numbers]
 
 
 @pytest.mark.parametrize(

@@ -56,14 +56,14 @@ class _Absolute(wiring.Component):
 
 
 class _Wide(wiring.Component):
-    """Lanes side by side in ports wider than a word: out is their bits reversed."""
+    """A counter's next value in ports wider than a word."""
 
     def __init__(self, bits: int) -> None:
-        super().__init__({"lanes": In(bits), "reversed": Out(bits)})
+        super().__init__({"value": In(bits), "following": Out(bits)})
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        m.d.comb += self.reversed.eq(self.lanes[::-1])
+        m.d.comb += self.following.eq(self.value + 1)
         return m
 
 
@@ -105,8 +105,8 @@ def absolute(bits: int = 6) -> Unit:
 def wide(bits: int = 150) -> Unit:
     return Unit(
         name=f"wide_{bits}",
-        title="bits reversed",
+        title="the next number",
         component=_Wide(bits),
-        inputs=(Port("lanes", bits, "bits"),),
-        outputs=(Port("reversed", bits, "the same from the other end"),),
+        inputs=(Port("value", bits, "a number"),),
+        outputs=(Port("following", bits, "the next one"),),
     )

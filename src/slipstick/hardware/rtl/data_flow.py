@@ -177,7 +177,9 @@ def bits_of(wire: Wire) -> Bits:
 
 
 def is_signed(cell: Cell) -> bool:
-    return bool(cell.parameters.get("ASIGNED")) and bool(cell.parameters.get("BSIGNED", 1))
+    """Whether operands are signed; of a shift the one that is shifted."""
+    both = cell.parameters.get("A_SIGNED"), cell.kind in SHIFT or cell.parameters.get("B_SIGNED", 1)
+    return all(both)
 
 
 def _operand_widths(cell: Cell) -> dict[str, tuple[int, bool]]:
@@ -197,10 +199,10 @@ def _as_wires(cell: Cell) -> tuple[Bits, Bits] | None:
     if cell.kind not in SHIFT or any(bit[0] for bit in cell.ports["B"]):
         return None
     by, a, y = sum(bit[1] << i for i, bit in enumerate(cell.ports["B"])), cell.ports["A"], cell.ports["Y"]
-    wide = extended(a, max(len(a), len(y)), bool(cell.parameters.get("ASIGNED")))
+    wide = extended(a, max(len(a), len(y)), is_signed(cell))
     if cell.kind == "$shl":
         return y, ((LOW,) * by + wide)[: len(y)]
-    return y, extended(wide[by:] or (LOW,), len(y), cell.kind == "$sshr" and bool(cell.parameters.get("ASIGNED")))
+    return y, extended(wide[by:] or (LOW,), len(y), cell.kind == "$sshr" and is_signed(cell))
 
 
 def extended(bits: Bits, width: int, signed: bool) -> Bits:

@@ -90,11 +90,10 @@ class _Reader:
         while (line := self._next()) != "end":
             word = line.split(" ", 1)[0]
             if word == "attribute":
-                init = (
-                    int(line.rpartition("'")[2].replace("x", "0"), 2) if line.startswith("attribute \\init ") else init
-                )
+                init = _number(line.rpartition(" ")[2]) if line.startswith("attribute \\init ") else init
             elif word == "wire" and (found := _WIRE.fullmatch(line)):
-                made.wires[found[3]] = Wire(found[3], int(found[1] or 1), found[2] or "", init)
+                if found[1] != "0":
+                    made.wires[found[3]] = Wire(found[3], int(found[1] or 1), found[2] or "", init)
                 init = None
             elif word == "cell":
                 made.cells.append(self._cell(line))
@@ -114,8 +113,8 @@ class _Reader:
         cell = Cell(line.split()[1])
         while (line := self._next()) != "end":
             if line.startswith("parameter "):
-                value = line.split()[-1]
-                cell.parameters[line.split()[-2][1:]] = int(value.rpartition("'")[2], 2) if "'" in value else int(value)
+                *_, name, value = line.split()
+                cell.parameters[name[1:]] = _number(value)
             elif line.startswith("connect "):
                 _, port, rest = line.split(" ", 2)
                 cell.ports[port[1:]] = self._bits(_TOKEN.findall(rest))
@@ -167,7 +166,8 @@ class _Reader:
             tokens.pop(0)
             bits: Bits = tuple(bit for part in reversed(parts) for bit in part)
         elif token[0] in "\\$":
-            bits = tuple((token, i) for i in range(self._made.wires[token].width))
+            width = self._made.wires[token].width if token in self._made.wires else 0
+            bits = tuple((token, i) for i in range(width))
         elif "'" in token:
             bits = tuple(HIGH if digit == "1" else LOW for digit in reversed(token.partition("'")[2]))
         else:
@@ -176,3 +176,8 @@ class _Reader:
             high, _, low = tokens.pop(0)[1:-1].partition(":")
             bits = bits[int(low or high) : int(high) + 1]
         return bits
+
+
+def _number(constant: str) -> int:
+    """Value of ``12'0110`` or of a number as such, which a constant of 32 bits is."""
+    return int(constant.partition("'")[2].replace("x", "0"), 2) if "'" in constant else int(constant)

@@ -75,9 +75,9 @@ class Term:
     def __init__(self, m: Module, arithmetic: LinearAccumulate, a: Value, b: Value, name: str = "") -> None:
         format = arithmetic.format
         fraction = format.base_factor.bit_length() - 1
-        log, self.negative, live = (
-            Signal(format.bits, name=f"{name}log"), Signal(name=f"{name}negative"), Signal(name=f"{name}live"),
-        )  # fmt: skip
+        log = Signal(format.bits, name=f"{name}log")
+        live = Signal(name=f"{name}live")
+        self.negative = Signal(name=f"{name}negative")
         m.d.comb += log.eq(a[:-1] + b[:-1])
         m.d.comb += self.negative.eq(a[-1] ^ b[-1])
         octave = log[fraction:]

@@ -67,11 +67,12 @@ class _LinearOutput(wiring.Component):
         passed = [Signal(name=f"passed{r}") for r in range(self._output.format.base_factor)]
         for bit, threshold in zip(passed, self._output.thresholds, strict=True):
             m.d.comb += bit.eq(mantissa > (threshold >> 1 << 1))
-        count: list[Value] = [passed[-1]]
-        while len(passed) > 1:  # they are passed in ascending order: the middle one decides which half to count on in
-            half = len(passed) // 2
-            middle = passed[half - 1]
-            count.append(middle)
-            passed = [Mux(middle, high, low) for low, high in zip(passed[:half], passed[half:], strict=True)]
-        lower = Cat(*reversed(count[1:]))
-        return Cat(lower & ~count[0].replicate(len(lower)), count[0]) if len(count) > 1 else count[0]
+        every, rows = passed[-1], passed
+        count = Signal(len(passed).bit_length() - 1)
+        for bit in reversed(
+            range(len(count))
+        ):  # they pass in ascending order: the middle one says in which half to go on
+            half = len(rows) // 2
+            m.d.comb += count[bit].eq(rows[half - 1])
+            rows = [Mux(count[bit], high, low) for low, high in zip(rows[:half], rows[half:], strict=True)]
+        return Cat(count & ~every.replicate(len(count)), every)

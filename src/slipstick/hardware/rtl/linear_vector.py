@@ -97,8 +97,10 @@ class _Count:
     def __init__(self, m: Module, vector: LinearVector, a: Value, b: Value, name: str) -> None:
         format, entries = vector.arithmetic.format, vector.arithmetic.table_entries
         fraction, below = format.base_factor.bit_length() - 1, (format.base_factor // entries).bit_length() - 1
-        log, live = Signal(format.bits, name=f"{name}log"), Signal(name=f"{name}live")
-        self._negative, self._name = Signal(name=f"{name}negative"), name
+        self._name = name
+        log = Signal(format.bits, name=f"{name}log")
+        live = Signal(name=f"{name}live")
+        self._negative = Signal(name=f"{name}negative")
         m.d.comb += log.eq(a[:-1] + b[:-1])
         m.d.comb += self._negative.eq(a[-1] ^ b[-1])
         octave, self._bin = log[fraction:], log[below:fraction]

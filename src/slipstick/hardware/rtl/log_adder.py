@@ -1,3 +1,4 @@
+# amaranth: UnusedElaboratable=no
 """The functions D+(d) and D-(d) of logarithmic addition as logic.
 
 An adder is its two integer tables. Up to seven or eight fraction bits their smallest and fastest circuit is neither a

@@ -1,3 +1,4 @@
+# amaranth: UnusedElaboratable=no
 """The ways into and out of logarithmic numbers: float32 to code, code to float32, one format to another.
 
 All are correctly rounded, as the software is. A float's top F + 1 mantissa bits name a bucket that holds at most one

@@ -1,3 +1,4 @@
+# amaranth: UnusedElaboratable=no
 """Dot products of any length, a block of terms every cycle, in the very order in which the software sums.
 
 Tree(r)      r lanes. The products of a cycle are folded at once; block sums gather in a bank, whose own fold is the

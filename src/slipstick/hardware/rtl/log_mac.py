@@ -1,3 +1,4 @@
+# amaranth: UnusedElaboratable=no
 """The multiply-accumulate core of a LogArithmetic: acc + a b, bit for bit as the software adds it.
 
 The product is La + Lb, shifted left where the accumulator has more fraction bits, and rounded to the accumulator's

@@ -1,3 +1,4 @@
+# amaranth: UnusedElaboratable=no
 """Many products and their sum in one pass, in the very order in which the software sums.
 
 ``ordered_sum`` is the network: for Tree a block of ``radix`` terms is folded by halves (i with i + radix/2, ...) and

@@ -1,3 +1,4 @@
+# amaranth: UnusedElaboratable=no
 """A clocked multiply-accumulate unit around a combinational core: registers for the operands, a register for the sum.
 
     registered a, b, clear        every cycle

@@ -11,13 +11,14 @@ def leading_zeros(m: Module, value: Value) -> Value:
 
 
 def _count(m: Module, value: Value) -> tuple[Value, Value]:
-    """Whether any of 2^n bits is set, and the zeros before it."""
-    if len(value) == 1:
-        return value, Const(0, 0)
+    """Whether any of 2^n bits is set, and the zeros before it; n of at least 1."""
+    found = Signal()
+    if len(value) == 2:
+        m.d.comb += found.eq(value.any())
+        return found, ~value[1]
     half = len(value) // 2
     any_low, low = _count(m, value[:half])
     any_high, high = _count(m, value[half:])
-    found = Signal()
     count = Signal(len(high) + 1)
     m.d.comb += found.eq(any_low | any_high)
     m.d.comb += count.eq(Cat(Mux(any_high, high, low), ~any_high))

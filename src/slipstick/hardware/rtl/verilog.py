@@ -228,7 +228,7 @@ class _Writer:
     def _stands_inside(self, wire: str, bits: Bits, value: _Text, cell: Cell) -> bool:
         """Whether the value of a wire that nobody named is written where it is used: where that is once, or where it is
         no longer than a name."""
-        if wire in self._names or len(value.text) > _INLINE or cell.kind == "$sshr":
+        if wire in self._names or len(value.text) > _INLINE or cell.kind in ("$sshr", "$mul"):
             return False
         whole = sum(_occurrences(bits, reader) for reader in self._readers.get(wire, []))
         if any(self._uses[bit] != whole for bit in bits):
@@ -252,8 +252,8 @@ class _Writer:
         if cell.kind in ("$shr", "$sshr") and len(a) > width:
             raise SpecificationError(f"{self._flow.name}: a shift that loses high bits, which has no Verilog here")
         left, right = self._value(a), self._value(b)
-        sign = (COMPARE | SAME_WIDTH | SHIFT)[cell.kind]
-        if cell.kind == "$sshr":
+        sign = (COMPARE | SAME_WIDTH | SHIFT | {"$sshr": ">>"})[cell.kind]
+        if cell.kind == "$sshr" and is_signed(cell):
             return _Text(f"$signed({left.text}) >>> {right.within(1)}", 0)
         if is_signed(cell) and cell.kind in ("$mul", "$lt", "$le", "$gt", "$ge"):
             return _Text(f"$signed({left.text}) {sign} $signed({right.text})", 0)

@@ -210,3 +210,20 @@ def test_a_signal_stops_after_the_step_and_a_second_one_at_once() -> None:
         assert stop.requested == signal.SIGINT
         assert signal.getsignal(signal.SIGINT) is previous
     assert signal.getsignal(signal.SIGINT) is previous
+
+
+def test_a_loss_scale_changes_no_bit_of_floats_and_lets_linear_numbers_see_small_gradients(
+    tmp_path: Path, data: Data
+) -> None:
+    def end(arithmetic: str, scale: float) -> tuple[str, list[dict[str, str]]]:
+        run = experiment(tmp_path / f"{arithmetic[:4]}-{scale}", arithmetic=arithmetic, loss_scale=scale)
+        train(run, data, quiet=True)
+        return final_bits(run_folder(run))
+
+    assert end("fp32", 256.0) == end("fp32", 1.0)
+    assert end("FixedPoint(4,9) rounded", 256.0) != end("FixedPoint(4,9) rounded", 1.0)
+
+
+def test_a_loss_scale_is_a_power_of_two(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="100 is not a power of two; take e.g. 128"):
+        experiment(tmp_path, loss_scale=100)

@@ -20,7 +20,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from slipstick.errors import SpecificationError
-from slipstick.hardware.workload import MATRICES, Role, Storages, role_of_matrices
+from slipstick.hardware.workload import MATRICES, Role, Storages, role_of_matrices, taps
 
 _aten = torch.ops.aten
 
@@ -30,7 +30,8 @@ class Stream:
     """Sampled dot products of one product of tensors.
 
     a, b: float32 [dots, terms], a the activation (in "input_gradient" the gradient), b the weight (in
-    "weight_gradient" the gradient). a_maximum, b_maximum: the largest magnitude of the whole tensors.
+    "weight_gradient" the gradient). a_maximum, b_maximum: the largest magnitude of the whole tensors. products: how
+    many products of two numbers the whole takes.
     """
 
     operator: str
@@ -39,6 +40,7 @@ class Stream:
     b: NDArray[np.float32]
     a_maximum: float
     b_maximum: float
+    products: int
 
 
 def record(
@@ -74,15 +76,16 @@ class _Recorder(TorchDispatchMode):
         result = operator(*args, **(kwargs or {}))
         if operator in MATRICES:
             first = MATRICES[operator]
-            self._matrices(operator, args[first], args[first + 1])
+            self._matrices(operator, args[first], args[first + 1], result)
         elif operator is _aten.convolution.default and _is_plain(args[4:], args[1]):
-            self._convolution(operator, args[0], args[1], _Window.of(args[1], args[3], args[4]))
+            products = taps(args[0], args[1], result, transposed=False)
+            self._convolution(operator, args[0], args[1], _Window.of(args[1], args[3], args[4]), products)
         elif operator is _aten.convolution_backward.default and _is_plain(args[5:], args[2]):
             window = _Window.of(args[2], args[4], args[5])
             self._convolution_backward(operator, args[0], args[1], args[2], window, args[10])
         return result
 
-    def _matrices(self, operator: Any, a: torch.Tensor, b: torch.Tensor) -> None:
+    def _matrices(self, operator: Any, a: torch.Tensor, b: torch.Tensor, result: torch.Tensor) -> None:
         role, swapped = role_of_matrices(self._storages, a, b)
         batch, row, column = (
             self._choice(size) for size in (a.shape[0] if a.dim() == 3 else 1, a.shape[-2], b.shape[-1])
@@ -90,12 +93,15 @@ class _Recorder(TorchDispatchMode):
         rows = a[batch, row] if a.dim() == 3 else a[row]
         columns = b[batch, :, column] if b.dim() == 3 else b[:, column].T
         pair = ((columns, rows), (b, a)) if swapped else ((rows, columns), (a, b))
-        self._add(operator, role, *pair)
+        self._add(operator, role, *pair, result.numel() * a.shape[-1])
 
-    def _convolution(self, operator: Any, x: torch.Tensor, weight: torch.Tensor, window: "_Window") -> None:
+    def _convolution(
+        self, operator: Any, x: torch.Tensor, weight: torch.Tensor, window: "_Window", products: int
+    ) -> None:
         patches = window.patches(x)
         sample, position, output = (self._choice(n) for n in (patches.shape[0], patches.shape[2], weight.shape[0]))
-        self._add(operator, "forward", (patches[sample, :, position], weight.flatten(1)[output]), (x, weight))
+        pair = (patches[sample, :, position], weight.flatten(1)[output])
+        self._add(operator, "forward", pair, (x, weight), products)
 
     def _convolution_backward(
         self,
@@ -106,17 +112,18 @@ class _Recorder(TorchDispatchMode):
         window: "_Window",
         wanted: list[bool],
     ) -> None:
+        products = taps(x, weight, gradient, transposed=False)
         if wanted[0]:  # a convolution of the gradient, with gaps of zeros, and the turned kernels
             patches = F.unfold(window.spread(gradient, x.shape), window.kernel)
             turned = weight.flip(2, 3).transpose(0, 1).flatten(1)
             sample, position, channel = (self._choice(n) for n in (patches.shape[0], patches.shape[2], x.shape[1]))
             pair = (patches[sample, :, position], turned[channel])
-            self._add(operator, "input_gradient", pair, (gradient, weight))
+            self._add(operator, "input_gradient", pair, (gradient, weight), products)
         if wanted[1]:
             patches = window.patches(x).transpose(0, 1)
             tap, output = (self._choice(n) for n in (patches.shape[0], weight.shape[0]))
             pair = (patches[tap].flatten(1), gradient.transpose(0, 1)[output].flatten(1))
-            self._add(operator, "weight_gradient", pair, (x, gradient))
+            self._add(operator, "weight_gradient", pair, (x, gradient), products)
 
     def _choice(self, size: int) -> torch.Tensor:
         return torch.from_numpy(self._generator.integers(size, size=self._dots))
@@ -127,12 +134,13 @@ class _Recorder(TorchDispatchMode):
         role: Role,
         pair: tuple[torch.Tensor, torch.Tensor],
         tensors: tuple[torch.Tensor, torch.Tensor],
+        products: int,
     ) -> None:
         if role == "forward":
             self._storages.saw_input(tensors[0])
         a, b = (part.detach().float().contiguous().numpy() for part in pair)
-        largest = [float(tensor.detach().abs().max()) for tensor in tensors]
-        self.streams.append(Stream(str(operator), role, a, b, *largest))
+        a_maximum, b_maximum = (float(tensor.detach().abs().max()) for tensor in tensors)
+        self.streams.append(Stream(str(operator), role, a, b, a_maximum, b_maximum, products))
 
 
 def _is_plain(rest: tuple[Any, ...], weight: torch.Tensor) -> bool:

@@ -124,7 +124,7 @@ class _Counter(TorchDispatchMode):
             first = MATRICES[operator]
             self._multiplication(operator, args[first], args[first + 1], result)
         elif operator is _aten.convolution.default:
-            self._add(operator, "forward", args[0], args[1], result, _taps(args[0], args[1], result, args[6]))
+            self._add(operator, "forward", args[0], args[1], result, taps(args[0], args[1], result, args[6]))
         elif operator is _aten.convolution_backward.default:
             self._convolution_backward(operator, args, result)
         elif _FUSED_ATTENTION in str(operator):
@@ -137,7 +137,7 @@ class _Counter(TorchDispatchMode):
 
     def _convolution_backward(self, operator: Any, args: tuple[Any, ...], result: Any) -> None:
         gradient, x, weight, transposed = args[0], args[1], args[2], args[7]
-        products = _taps(x, weight, gradient, transposed)
+        products = taps(x, weight, gradient, transposed)
         if result[0] is not None:
             self._add(operator, "input_gradient", gradient, weight, result[0], products)
         if result[1] is not None:
@@ -160,7 +160,8 @@ class _Counter(TorchDispatchMode):
         return ("activation", other, "activation") if role == "forward" else ("gradient", other, "gradient")
 
 
-def _taps(x: torch.Tensor, weight: torch.Tensor, result: torch.Tensor, transposed: bool) -> int:
+def taps(x: torch.Tensor, weight: torch.Tensor, result: torch.Tensor, transposed: bool) -> int:
+    """Products of two numbers in a convolution."""
     return (x if transposed else result).numel() * weight[0].numel()
 
 

@@ -3,6 +3,7 @@
 An experiment file is TOML. Every key is a field below; a key that is none, or a value that cannot be, is an error.
 """
 
+import math
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -52,6 +53,12 @@ AssignmentField = Annotated[str | dict[str, Any], AfterValidator(_assignment_dat
 
 RunFolder = Annotated[str, Field(min_length=1), AfterValidator(lambda given: str(Path(given).expanduser().resolve()))]
 """Relative to the working directory where it is read, absolute from then on."""
+
+
+def _power_of_two(given: float) -> float:
+    if math.frexp(given)[0] != 0.5:
+        raise ValueError(f"{given:g} is not a power of two; take e.g. 128")
+    return given
 
 
 class Section(BaseModel):
@@ -242,6 +249,8 @@ class Experiment(Section):
         which tensors are rounded and weights kept.
     weights: the folder of a run that this one starts from: parameters and buffers of its checkpoint, not the
         optimiser. A recipe is attached, and its ranges are calibrated, with them in place.
+    loss_scale: a power of two. Gradients are taken of the loss times it, and divided by it before the optimiser steps,
+        all in the arithmetic: what keeps small gradients above the last bit of a linear format.
     epochs: 0 trains nothing and evaluates the network as it starts.
     variant: words added to the run's name and folder. A comparison sets them where runs would share a folder.
     threads: changes speed; for "fp32" also PyTorch's own bits. Default: PyTorch's choice.
@@ -264,6 +273,7 @@ class Experiment(Section):
     variant: Annotated[str, Field(min_length=1)] | None = None
     optimizer: Optimizer = SGD()
     schedule: Schedule = Constant()
+    loss_scale: Annotated[float, Field(gt=0), AfterValidator(_power_of_two)] = 1.0
     batch: Annotated[int, Field(ge=2)] = 64
     epochs: Annotated[int, Field(ge=0)] = 10
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0

@@ -198,7 +198,7 @@ class Run:
             logits, labels = _flat(self.model(inputs), targets)
             loss = F.cross_entropy(logits, labels)
             self.optimizer.zero_grad()
-            loss.backward()
+            self._backward(loss)
             self.optimizer.step()
         seconds = time.perf_counter() - start
         if first and run is not None:
@@ -214,6 +214,16 @@ class Run:
         for totals in (self.position.epoch_totals, self.position.window_totals):
             totals.add(value, correct, len(labels), seconds)
         self._progress.step(value, correct / len(labels), seconds)
+
+    def _backward(self, loss: torch.Tensor) -> None:
+        scale = self.experiment.loss_scale
+        if scale == 1:
+            loss.backward()
+            return
+        (loss * scale).backward()
+        for parameter in self.model.parameters():
+            if parameter.grad is not None:
+                parameter.grad.mul_(1 / scale)
 
     def evaluate(self) -> tuple[float, float]:
         """Loss and accuracy on the test set: forward in the arithmetic, loss and prediction read exactly from it."""

@@ -1,0 +1,183 @@
+"""The trade of area for time of a candidate: its circuits under many mappings, and the ones worth having.
+
+A comparison of single synthesis results compares luck. First every circuit and way to cover it is tried at one target;
+the best of them then meet every target and carry network. Energy is measured where it can matter: on the points that
+no other beats in both area and period, and on the smallest that keep to the clock.
+"""
+
+import os
+from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Mapping as Named
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from typing import Literal, TypeVar
+
+from slipstick.hardware.cache import Cache
+from slipstick.hardware.candidates import Candidate, clocked_units
+from slipstick.hardware.measurement import Energies, Point, Ports, energies, synthesised
+from slipstick.hardware.synthesis import Adder, Cover, FullAdders, Mapping, Multiplier
+from slipstick.hardware.tools import Progress, silent
+from slipstick.hardware.unit import Unit
+
+Glitches = Literal["zero delay", "inertial"]
+
+_J = TypeVar("_J")
+_R = TypeVar("_R")
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """Which mappings are tried.
+
+    targets_ps: delays that abc aims at, the first one is tried with everything. adders: carry networks, likewise.
+    covers, full_adders, multipliers: tried at the first target, the last two of candidates that multiply.
+    finalists: how many circuits meet every target and adder. measured: how many points get their energy, besides those
+    that nothing beats.
+    """
+
+    targets_ps: tuple[int, ...] = (1500, 1000, 2000, 3000)
+    adders: tuple[Adder, ...] = ("brent-kung", "sklansky", "kogge-stone", "han-carlson")
+    covers: tuple[Cover, ...] = ("area", "rewritten-area", "speed")
+    full_adders: tuple[FullAdders, ...] = ("gates", "cells")
+    multipliers: tuple[Multiplier, ...] = ("booth", "array")
+    finalists: int = 2
+    measured: int = 2
+
+    def first(self, library: str, multiplies: bool) -> list[Mapping]:
+        """Everything at the first target and adder."""
+        base = Mapping(library, self.targets_ps[0], self.adders[0], self.multipliers[0], self.full_adders[0])
+        ways = [(m, f) for m in self.multipliers for f in self.full_adders] if multiplies else [(None, None)]
+        return [
+            replace(base, cover=cover, multiplier=m or base.multiplier, full_adders=f or base.full_adders)
+            for cover in self.covers
+            for m, f in ways
+        ]
+
+    def around(self, mapping: Mapping) -> list[Mapping]:
+        """Every target and adder for one way to cover."""
+        return [replace(mapping, target_ps=t, adder=adder) for t in self.targets_ps for adder in self.adders]
+
+
+@dataclass(frozen=True, eq=False)
+class Measured:
+    """A point and its energies, by the name of the operands."""
+
+    point: Point
+    energies: Named[str, Energies]
+
+    def energy_fj(self, operands: str, glitches: Glitches) -> float:
+        found = self.energies[operands]
+        return (found.inertial if glitches == "inertial" else found.zero_delay).total_fj
+
+    def mean_fj(self, glitches: Glitches) -> float:
+        """The plain mean over all operands."""
+        return sum(self.energy_fj(name, glitches) for name in self.energies) / len(self.energies)
+
+
+@dataclass(frozen=True, eq=False)
+class Exploration:
+    """Of one candidate. points: all that were synthesised, the smallest first. measured: those with energies."""
+
+    title: str
+    candidate: Candidate
+    clock_ns: float
+    points: tuple[Point, ...]
+    measured: tuple[Measured, ...]
+
+    @property
+    def in_time(self) -> tuple[Measured, ...]:
+        """Measured points that keep to the clock; the fastest one where none does."""
+        kept = tuple(each for each in self.measured if each.point.period_ns <= self.clock_ns)
+        return kept or (min(self.measured, key=lambda each: each.point.period_ns),)
+
+    @property
+    def meets_clock(self) -> bool:
+        return any(point.period_ns <= self.clock_ns for point in self.points)
+
+    @property
+    def smallest(self) -> Measured:
+        return min(self.in_time, key=lambda each: each.point.area_um2)
+
+    def thriftiest(self, glitches: Glitches = "inertial") -> Measured:
+        """The one that takes the least energy."""
+        return min(self.in_time, key=lambda each: each.mean_fj(glitches))
+
+    @property
+    def chosen(self) -> Measured:
+        """The least product of area and energy, glitches included: the circuit that stands for the candidate."""
+        return min(self.in_time, key=lambda each: each.point.area_um2 * each.mean_fj("inertial"))
+
+
+def explore(
+    title: str,
+    candidate: Candidate,
+    operands: Named[str, Ports],
+    clock_ns: float,
+    *,
+    library: str = "nangate45",
+    sweep: Sweep | None = None,
+    cache: Cache | None = None,
+    progress: Progress = silent,
+) -> Exploration:
+    """Synthesise a candidate in many ways and measure the best.
+
+    operands: ports of its clocked unit by name, see ``operands.codes``.
+    """
+    sweep = sweep or Sweep()
+    runner = _Runner(title, cache, progress)
+    units = clocked_units(candidate)
+    first = [(unit, mapping) for unit in units for mapping in sweep.first(library, candidate.multiplies)]
+    tried = runner.synthesise(first, "first look")
+    finalists = best(tried, clock_ns, sweep.finalists)
+    more = [(p.unit, mapping) for p in finalists for mapping in sweep.around(p.mapping) if mapping != p.mapping]
+    points = sorted(tried + runner.synthesise(more, "targets and adders"), key=_cost)
+    shown = {id(point): point for point in (*front(points), *best(points, clock_ns, sweep.measured))}
+    measured = runner.measure(list(shown.values()), operands, clock_ns)
+    return Exploration(title, candidate, clock_ns, tuple(points), tuple(measured))
+
+
+def best(points: Iterable[Point], clock_ns: float, count: int) -> list[Point]:
+    """The smallest in time; where fewer are in time, the fastest of the others after them."""
+    return sorted(points, key=lambda p: (max(p.period_ns, clock_ns), *_cost(p)))[:count]
+
+
+def front(points: Sequence[Point]) -> list[Point]:
+    """Those that no other beats in both area and period, the smallest first."""
+    kept: list[Point] = []
+    for point in sorted(points, key=_cost):
+        if not kept or point.period_ns < kept[-1].period_ns:
+            kept.append(point)
+    return kept
+
+
+def _cost(point: Point) -> tuple[float, float]:
+    return point.area_um2, point.period_ns
+
+
+class _Runner:
+    """Two jobs at a time: the tools are processes of their own."""
+
+    def __init__(self, title: str, cache: Cache | None, progress: Progress) -> None:
+        self._title, self._cache, self._progress = title, cache, progress
+        self._workers = max(1, min(4, os.cpu_count() or 1))
+
+    def synthesise(self, jobs: list[tuple[Unit, Mapping]], what: str) -> list[Point]:
+        def job(pair: tuple[Unit, Mapping]) -> Point:
+            return synthesised(*pair, cache=self._cache)
+
+        return self._all(job, jobs, what)
+
+    def measure(self, points: list[Point], operands: Named[str, Ports], clock_ns: float) -> list[Measured]:
+        def job(point: Point) -> Measured:
+            found = {name: energies(point, ports, clock_ns, cache=self._cache) for name, ports in operands.items()}
+            return Measured(point, found)
+
+        return self._all(job, points, "energies")
+
+    def _all(self, job: Callable[[_J], _R], jobs: Sequence[_J], what: str) -> list[_R]:
+        done = []
+        with ThreadPoolExecutor(self._workers) as pool:
+            for result in pool.map(job, jobs):
+                done.append(result)
+                self._progress(f"{self._title}: {what}", len(done) / len(jobs))
+        return done

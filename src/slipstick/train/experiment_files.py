@@ -1,24 +1,19 @@
 """Experiment files: TOML and ``key=value`` overrides to validated experiments, and back."""
 
-import difflib
 import json
-import tomllib
 from collections.abc import Callable, Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, TypeVar, get_args
-
-from pydantic import BaseModel, ValidationError
+from typing import Any
 
 from slipstick.errors import SpecificationError
 from slipstick.train.config import ACCUMULATOR_SGD, FP32, Comparison, Experiment, RunChoice
 from slipstick.train.naming import run_label, run_slug, variant_of
+from slipstick.train.validated_toml import parse_toml, read_experiment_text, validate
 
 DEMO = "digits.toml"
 
 _WHAT_RUNS_CHOOSE = ("arithmetic", "update", "quantize", "precision")
-
-_M = TypeVar("_M", bound=BaseModel)
 
 
 def load_experiment(path: Path, overrides: Sequence[str] = (), out: Path | None = None) -> Experiment:
@@ -26,7 +21,7 @@ def load_experiment(path: Path, overrides: Sequence[str] = (), out: Path | None 
     data = _read(path, overrides, out)
     if "runs" in data or "arithmetics" in data:
         raise SpecificationError(f"{path}: lists several runs; start it with 'slipstick compare {path}'")
-    return _validate(Experiment, data, str(path), overrides)
+    return validate(Experiment, data, str(path), overrides)
 
 
 def load_comparison(
@@ -44,8 +39,8 @@ def load_comparison(
     choices = _choices(data, source, arithmetics, overrides)
     for key in _WHAT_RUNS_CHOOSE:
         data.pop(key, None)
-    runs = [_validate(Experiment, {**data, **c.model_dump(exclude_none=True)}, source, overrides) for c in choices]
-    runs = _told_apart(runs, lambda: _validate(Experiment, _of_the_file(data, choices), source, overrides))
+    runs = [validate(Experiment, {**data, **c.model_dump(exclude_none=True)}, source, overrides) for c in choices]
+    runs = _told_apart(runs, lambda: validate(Experiment, _of_the_file(data, choices), source, overrides))
     slugs = [run_slug(run) for run in runs]
     for run, slug in zip(runs, slugs, strict=True):
         if slugs.count(slug) > 1:
@@ -91,37 +86,12 @@ def _toml_value(value: Any) -> str:
 
 
 def _read(path: Path | None, overrides: Sequence[str], out: Path | None) -> dict[str, Any]:
-    try:
-        text = path.read_text() if path else files("slipstick.train").joinpath(DEMO).read_text()
-        data = tomllib.loads(text)
-    except FileNotFoundError:
-        raise SpecificationError(f"{path}: no such experiment file") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise SpecificationError(f"{path}: cannot be read ({error})") from None
-    except tomllib.TOMLDecodeError as error:
-        raise SpecificationError(f"{path}: not valid TOML: {error}") from None
-    for override in overrides:
-        _set(data, override)
+    text = read_experiment_text(path) if path else files("slipstick.train").joinpath(DEMO).read_text()
+    data = parse_toml(text, str(path or DEMO), overrides)
     if out is not None:
         data["out"] = str(out)
     data.setdefault("name", (path or Path(DEMO)).stem)
     return data
-
-
-def _set(data: dict[str, Any], override: str) -> None:
-    key, equals, text = override.partition("=")
-    parts = key.strip().split(".")
-    if not equals or not all(parts):
-        raise SpecificationError(f"--set {override!r}: write key=value, e.g. --set optimizer.lr=0.05")
-    try:
-        value = tomllib.loads(f"value = {text}")["value"]
-    except (tomllib.TOMLDecodeError, KeyError):
-        value = text.strip()  # a bare word: --set data=digits
-    for part in parts[:-1]:
-        data = data.setdefault(part, {})
-        if not isinstance(data, dict):
-            raise SpecificationError(f"--set {override!r}: {part!r} is a single value, not a table")
-    data[parts[-1]] = value
 
 
 def _choices(
@@ -129,7 +99,7 @@ def _choices(
 ) -> list[RunChoice]:
     runs, listed = data.pop("runs", None), data.pop("arithmetics", None)
     if arithmetics:
-        return [_validate(RunChoice, {"arithmetic": text}, "--arithmetic") for text in arithmetics]
+        return [validate(RunChoice, {"arithmetic": text}, "--arithmetic") for text in arithmetics]
     if runs is not None and listed is not None:
         raise SpecificationError(f"{source}: has both 'runs' and 'arithmetics'; keep one")
     if listed is not None:
@@ -143,68 +113,4 @@ def _choices(
     if not isinstance(runs, list) or not runs or not all(isinstance(run, dict) for run in runs):
         raise SpecificationError(f"{source}: 'runs' must be a list of tables, e.g. [[runs]] arithmetic = \"fp32\"")
     runs = [{"arithmetic": FP32, **run} if run.keys() & {"quantize", "precision"} else run for run in runs]
-    return [_validate(RunChoice, run, f"{source}: runs[{i}]", overrides) for i, run in enumerate(runs)]
-
-
-def _validate(model: type[_M], data: dict[str, Any], source: str, overrides: Sequence[str] = ()) -> _M:
-    try:
-        return model.model_validate(data)
-    except ValidationError as error:
-        raise SpecificationError(_one_line(model, error, data, source, overrides)) from None
-
-
-def _one_line(
-    model: type[BaseModel], error: ValidationError, data: dict[str, Any], source: str, overrides: Sequence[str]
-) -> str:
-    problem = error.errors()[0]
-    table: Any = data
-    path: list[str] = []
-    for part in problem["loc"]:
-        # pydantic puts the tag of a union into the location; only what the file contains counts
-        if isinstance(table, dict) and (part in table or (problem["type"] == "missing" and part == problem["loc"][-1])):
-            path.append(str(part))
-            table = table.get(part)
-        elif isinstance(table, list) and isinstance(part, int):
-            path[-1] += f"[{part}]"
-            table = table[part]
-    context = problem.get("ctx", {})
-    if problem["type"].startswith("union_tag"):
-        path.append(str(context["discriminator"]).strip("'"))
-    key = ".".join(path)
-    if any(override.split("=")[0].strip() == key for override in overrides):
-        source = "--set"
-    where = f"{source}: {key}" if key else source
-    others = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
-    match problem["type"]:
-        case "extra_forbidden":
-            return f"{where}: unknown key; {_known_keys(model, problem['loc'], path)}{others}"
-        case "missing" | "union_tag_not_found":
-            return f"{where}: this key is missing{others}"
-        case "union_tag_invalid":
-            return f"{where} = {context['tag']!r}: choose one of {context['expected_tags']}{others}"
-        case "model_attributes_type" | "model_type":
-            return f"{where} = {problem['input']!r}: must be a table{others}"
-    message = problem["msg"].removeprefix("Value error, ").replace("Input should be", "must be")
-    shown = f" = {problem['input']!r}" if key and not isinstance(problem["input"], dict) else ""
-    return f"{where}{shown}: {message}{others}"
-
-
-def _known_keys(model: type[BaseModel], location: tuple[int | str, ...], path: list[str]) -> str:
-    fields = model.model_fields
-    for part in location[:-1]:
-        candidates = _sections(fields[str(part)].annotation) if part in fields else []
-        if candidates:
-            tagged = [c for c in candidates if len(candidates) == 1 or location[1] in _tags(c)]
-            fields = tagged[0].model_fields if tagged else fields
-    near = difflib.get_close_matches(path[-1], list(fields), n=1)
-    return f"did you mean {near[0]!r}?" if near else f"known are {', '.join(fields)}"
-
-
-def _sections(annotation: Any) -> list[type[BaseModel]]:
-    found = [annotation] if isinstance(annotation, type) and issubclass(annotation, BaseModel) else []
-    return found + [section for part in get_args(annotation) for section in _sections(part)]
-
-
-def _tags(section: type[BaseModel]) -> tuple[Any, ...]:
-    field = section.model_fields.get("name") or section.model_fields.get("kind")
-    return get_args(field.annotation) if field else ()
+    return [validate(RunChoice, run, f"{source}: runs[{i}]", overrides) for i, run in enumerate(runs)]

@@ -225,5 +225,5 @@ def test_a_loss_scale_changes_no_bit_of_floats_and_lets_linear_numbers_see_small
 
 
 def test_a_loss_scale_is_a_power_of_two(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="100 is not a power of two; take e.g. 128"):
+    with pytest.raises(ValueError, match=r"100 is not a power of two; take e\.g\. 128"):
         experiment(tmp_path, loss_scale=100)

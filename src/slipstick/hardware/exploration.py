@@ -1,13 +1,12 @@
 """The trade of area for time of a candidate: its circuits under many mappings, and the ones worth having.
 
 A comparison of single synthesis results compares luck. First every circuit and way to cover it is tried at one target;
-the best of them then meet every target and carry network. Energy is measured where it can matter: on the points that
-no other beats in both area and period, and on the smallest that keep to the clock.
+the best of them then meet every target and carry network. Energy is measured where it can matter: on the smallest that
+keep to the clock, and on the points that no other beats in both area and period.
 """
 
 import os
 from collections.abc import Callable, Iterable, Sequence
-from collections.abc import Mapping as Named
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Literal, TypeVar
@@ -31,8 +30,7 @@ class Sweep:
 
     targets_ps: delays that abc aims at, the first one is tried with everything. adders: carry networks, likewise.
     covers, full_adders, multipliers: tried at the first target, the last two of candidates that multiply.
-    finalists: how many circuits meet every target and adder. measured: how many points get their energy, besides those
-    that nothing beats.
+    finalists: how many circuits meet every target and adder. measured: how many points get their energy at most.
     """
 
     targets_ps: tuple[int, ...] = (1500, 1000, 2000, 3000)
@@ -41,7 +39,7 @@ class Sweep:
     full_adders: tuple[FullAdders, ...] = ("gates", "cells")
     multipliers: tuple[Multiplier, ...] = ("booth", "array")
     finalists: int = 2
-    measured: int = 2
+    measured: int = 8
 
     def first(self, library: str, multiplies: bool) -> list[Mapping]:
         """Everything at the first target and adder."""
@@ -60,18 +58,14 @@ class Sweep:
 
 @dataclass(frozen=True, eq=False)
 class Measured:
-    """A point and its energies, by the name of the operands."""
+    """A point and its energies."""
 
     point: Point
-    energies: Named[str, Energies]
+    energies: Energies
 
-    def energy_fj(self, operands: str, glitches: Glitches) -> float:
-        found = self.energies[operands]
-        return (found.inertial if glitches == "inertial" else found.zero_delay).total_fj
-
-    def mean_fj(self, glitches: Glitches) -> float:
-        """The plain mean over all operands."""
-        return sum(self.energy_fj(name, glitches) for name in self.energies) / len(self.energies)
+    def energy_fj(self, glitches: Glitches) -> float:
+        """Of a product."""
+        return (self.energies.inertial if glitches == "inertial" else self.energies.zero_delay).total_fj
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,18 +94,18 @@ class Exploration:
 
     def thriftiest(self, glitches: Glitches = "inertial") -> Measured:
         """The one that takes the least energy."""
-        return min(self.in_time, key=lambda each: each.mean_fj(glitches))
+        return min(self.in_time, key=lambda each: each.energy_fj(glitches))
 
     @property
     def chosen(self) -> Measured:
         """The least product of area and energy, glitches included: the circuit that stands for the candidate."""
-        return min(self.in_time, key=lambda each: each.point.area_um2 * each.mean_fj("inertial"))
+        return min(self.in_time, key=lambda each: each.point.area_um2 * each.energy_fj("inertial"))
 
 
 def explore(
     title: str,
     candidate: Candidate,
-    operands: Named[str, Ports],
+    ports: Ports,
     clock_ns: float,
     *,
     library: str = "nangate45",
@@ -121,7 +115,7 @@ def explore(
 ) -> Exploration:
     """Synthesise a candidate in many ways and measure the best.
 
-    operands: ports of its clocked unit by name, see ``operands.codes``.
+    ports: operands of its clocked unit, see ``operands.codes``. clock_ns: of the clock that it should keep to.
     """
     sweep = sweep or Sweep()
     runner = _Runner(title, cache, progress)
@@ -131,8 +125,9 @@ def explore(
     finalists = best(tried, clock_ns, sweep.finalists)
     more = [(p.unit, mapping) for p in finalists for mapping in sweep.around(p.mapping) if mapping != p.mapping]
     points = sorted(tried + runner.synthesise(more, "targets and adders"), key=_cost)
-    shown = {id(point): point for point in (*front(points), *best(points, clock_ns, sweep.measured))}
-    measured = runner.measure(list(shown.values()), operands, clock_ns)
+    ahead = [*best(points, clock_ns, sweep.measured // 2), *front(points), *best(points, clock_ns, sweep.measured)]
+    shown = list(dict.fromkeys(ahead))[: sweep.measured]
+    measured = runner.measure(shown, ports, clock_ns)
     return Exploration(title, candidate, clock_ns, tuple(points), tuple(measured))
 
 
@@ -167,10 +162,9 @@ class _Runner:
 
         return self._all(job, jobs, what)
 
-    def measure(self, points: list[Point], operands: Named[str, Ports], clock_ns: float) -> list[Measured]:
+    def measure(self, points: list[Point], ports: Ports, clock_ns: float) -> list[Measured]:
         def job(point: Point) -> Measured:
-            found = {name: energies(point, ports, clock_ns, cache=self._cache) for name, ports in operands.items()}
-            return Measured(point, found)
+            return Measured(point, energies(point, ports, clock_ns, cache=self._cache))
 
         return self._all(job, points, "energies")
 

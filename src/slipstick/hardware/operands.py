@@ -78,3 +78,8 @@ def _piece(stream: Stream, cycles: int, generator: np.random.Generator) -> Piece
 def _begins(cycles: int, length: int) -> Codes:
     begins: Codes = (np.arange(cycles) % length == 0).astype(np.int64)
     return begins
+
+
+def merged(parts: Sequence[Operands]) -> Operands:
+    """One after another."""
+    return tuple(piece for part in parts for piece in part)

@@ -1,0 +1,9 @@
+"""What the hardware of an arithmetic costs: units proved, synthesised, measured and compared. Needs
+``slipstick[hardware]`` and ``slipstick[train]``."""
+
+from slipstick.hardware_study.config import HardwareStudy, load_study
+from slipstick.hardware_study.results import StudyResult, UnitResult
+from slipstick.hardware_study.study import run_study
+from slipstick.hardware_study.tables import networks_table, units_table
+
+__all__ = ["HardwareStudy", "StudyResult", "UnitResult", "load_study", "networks_table", "run_study", "units_table"]

@@ -1,0 +1,89 @@
+"""A study's results as text."""
+
+from collections.abc import Sequence
+
+from slipstick.hardware_study.recording import NORMAL
+from slipstick.hardware_study.results import INERTIAL, ZERO_DELAY, NetworkCost, StudyResult, UnitResult
+from slipstick.text_table import aligned
+
+GIGA = 1e9
+
+
+def units_table(result: StudyResult) -> str:
+    """Units beside the baseline: area, period, energy of a product with and without glitches, checks."""
+    base = result.against
+    rows: list[Sequence[str]] = [
+        ("unit", "bits", "area um2", "", "period ns", "energy fJ", "", "zero delay", "", "checks"),
+    ]
+    for unit in result.units:
+        rows.append(
+            (
+                unit.label,
+                f"{unit.operand_bits} + {unit.accumulator_bits}",
+                f"{unit.point.area_um2:.0f}",
+                ratio(unit.point.area_um2, base.point.area_um2),
+                f"{unit.point.period_ns:.2f}" + ("" if unit.in_time else " late"),
+                f"{mean_energy(unit, INERTIAL):.0f}",
+                ratio(mean_energy(unit, INERTIAL), mean_energy(base, INERTIAL)),
+                f"{mean_energy(unit, ZERO_DELAY):.0f}",
+                ratio(mean_energy(unit, ZERO_DELAY), mean_energy(base, ZERO_DELAY)),
+                checks_text(unit),
+            )
+        )
+    return "\n".join(
+        [
+            f"{result.library}, clock {result.clock_ns:g} ns; ratios against {result.baseline}; energy of a product, "
+            f"mean over {', '.join(roles(result)) or 'normal operands'}",
+            *aligned(rows),
+        ]
+    )
+
+
+def networks_table(result: StudyResult) -> str:
+    """Training steps, every unit beside the baseline."""
+    lines: list[str] = []
+    for name in dict.fromkeys(cost.network for cost in result.networks):
+        costs = [cost for cost in result.networks if cost.network == name]
+        base = next(cost for cost in costs if cost.unit == result.baseline)
+        rows: list[Sequence[str]] = [("unit", "energy mJ", "", "zero delay", "", "area-time mm2 s", "", "traffic Gbit")]
+        rows += [_network_row(cost, base) for cost in costs]
+        title = f"{name}: a training step of {base.batch}, {base.products / GIGA:.4g} G products"
+        lines += ["", title, *aligned(rows)]
+    return "\n".join(lines[1:])
+
+
+def roles(result: StudyResult) -> list[str]:
+    """Recorded operands, by name."""
+    return [name for name in result.operands if name != NORMAL]
+
+
+def mean_energy(unit: UnitResult, glitches: str) -> float:
+    """fJ of a product of the chosen circuit: mean over the recorded roles, or of normal operands without any."""
+    found = [energy[glitches] for name, energy in unit.energy_fj.items() if name != NORMAL]
+    return sum(found) / len(found) if found else unit.energy_fj[NORMAL][glitches]
+
+
+def ratio(value: float, base: float) -> str:
+    return f"({value / base:.3f})" if base else ""
+
+
+def checks_text(unit: UnitResult) -> str:
+    """How many held; those that did not, or came to no end, by name."""
+    failed = [check.what for check in unit.checks if check.failed]
+    if failed:
+        return f"FAILED: {failed[0]}"
+    open_ones = sum(check.outcome == "undecided" for check in unit.checks)
+    return f"{len(unit.checks) - open_ones} hold" + (f", {open_ones} undecided" if open_ones else "")
+
+
+def _network_row(cost: NetworkCost, base: NetworkCost) -> tuple[str, ...]:
+    return (
+        cost.unit,
+        f"{cost.energy_mj[INERTIAL]:.4g}",
+        ratio(cost.energy_mj[INERTIAL], base.energy_mj[INERTIAL]),
+        f"{cost.energy_mj[ZERO_DELAY]:.4g}",
+        ratio(cost.energy_mj[ZERO_DELAY], base.energy_mj[ZERO_DELAY]),
+        f"{cost.area_time_mm2_s:.4g}",
+        ratio(cost.area_time_mm2_s, base.area_time_mm2_s),
+        f"{cost.bits / GIGA:.3g}",
+    )

@@ -30,8 +30,8 @@ LOGS = {"kind": "log", "arithmetic": "LNS(2,2) exact", "label": "logarithms"}
 def study(out, **fields):
     small = {
         "name": "trial", "out": str(out), "training": TRAINING, "record_at": [1, 4], "cycles": 100, "vectors": 3000,
-        "sweep": {"targets_ps": [1500], "adders": ["brent-kung"], "covers": ["area"], "full_adders": ["gates"],
-                  "multipliers": ["booth"], "finalists": 1, "measured": 1},
+        "sweep": {"targets": [0.6], "adders": ["brent-kung"], "covers": ["area"], "full_adders": ["gates"],
+                  "multipliers": ["booth"], "measured": 1},
         "networks": [{"name": "small", "model": MLP, "image": [1, 8, 8], "batch": 10}],
         "units": [LINEAR, LOGS],
     }  # fmt: skip

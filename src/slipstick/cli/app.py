@@ -10,6 +10,7 @@ import slipstick
 from slipstick.cli.assign import assign
 from slipstick.cli.design import design
 from slipstick.cli.design_exponential import design_exp
+from slipstick.cli.hardware import hardware
 from slipstick.cli.options import Out, Overwrite, Resume, Set
 from slipstick.cli.runs import diverged, print_runs
 
@@ -103,6 +104,7 @@ def report(
 app.command()(assign)
 app.command()(design)
 app.command()(design_exp)
+app.command()(hardware)
 
 
 @app.command()

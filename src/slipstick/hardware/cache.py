@@ -38,7 +38,7 @@ class Cache:
     """A folder of entries; by default the platform's cache folder."""
 
     def __init__(self, folder: Path | None = None) -> None:
-        self.folder = folder or platform_folder()
+        self.folder = (folder or platform_folder()).expanduser().absolute()
 
     def entry(self, kind: str, key: str, make: Callable[[Path], None]) -> Path:
         """The folder of the entry ``kind``/``key``. Where it is missing, ``make`` fills a new folder with its files."""

@@ -14,7 +14,7 @@ A tensor enters a unit in the unit's own format. Where a format is narrow, the t
 
 import math
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Literal, Protocol, get_args
 
 import numpy as np
 import torch
@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from slipstick.arithmetic import LinearAccumulate, LogArithmetic
 from slipstick.errors import SpecificationError
 from slipstick.formats import FixedPoint
+from slipstick.formats.quantiser import check_choice
 from slipstick.hardware.float_format import FP32
 from slipstick.hardware.models.fixed import FixedMac, fixed_step
 from slipstick.hardware.models.floating import FloatMac, float_step
@@ -33,10 +34,13 @@ from slipstick.hardware.rtl.linear_accumulate import linear_mac_unit
 from slipstick.hardware.rtl.linear_fixed import fixed_mac_unit
 from slipstick.hardware.rtl.log_mac import log_mac_unit
 from slipstick.hardware.rtl.mac import clocked_mac_unit
+from slipstick.hardware.synthesis import Multiplier
 from slipstick.hardware.unit import Unit
 
 Codes = NDArray[np.int64]
 Reals = NDArray[np.float32]
+
+MULTIPLIERS: tuple[Multiplier, ...] = get_args(Multiplier)
 
 _FLOAT_PEAK = 4  # the largest magnitude of a scaled tensor lies below 2^4
 
@@ -58,9 +62,8 @@ class Candidate(Protocol):
     def zero(self) -> int:
         """The accumulator's code of 0."""
 
-    @property
-    def multiplies(self) -> bool:
-        """Whether there is a multiplier in it, which synthesis may map in several ways."""
+    def multipliers(self, core: Unit) -> tuple[Multiplier, ...]:
+        """How synthesis may map the multiplier of a core; nothing where there is none."""
 
     def cores(self) -> tuple[Unit, ...]:
         """Combinational units from a, b, acc to sum."""
@@ -85,7 +88,6 @@ class LogCandidate:
     """Logarithms, added by a LogArithmetic in its accumulator's format."""
 
     arithmetic: LogArithmetic
-    multiplies = False
 
     @property
     def title(self) -> str:
@@ -106,6 +108,9 @@ class LogCandidate:
     def cores(self) -> tuple[Unit, ...]:
         return log_mac_unit(self.arithmetic), log_mac_unit(self.arithmetic, clear=True)
 
+    def multipliers(self, core: Unit) -> tuple[Multiplier, ...]:
+        return ()
+
     def encode(self, x: Reals, peak: float) -> Codes:
         return log_encode(np.ascontiguousarray(x, np.float32).view(np.uint32).astype(np.int64), self.arithmetic.format)
 
@@ -124,7 +129,6 @@ class LinearAccumulateCandidate:
     """Logarithms, their products added as integers."""
 
     arithmetic: LinearAccumulate
-    multiplies = False
     zero = 0
 
     @property
@@ -142,6 +146,9 @@ class LinearAccumulateCandidate:
     def cores(self) -> tuple[Unit, ...]:
         return (linear_mac_unit(self.arithmetic),)
 
+    def multipliers(self, core: Unit) -> tuple[Multiplier, ...]:
+        return ()
+
     def encode(self, x: Reals, peak: float) -> Codes:
         format = self.arithmetic.format
         scale = format.scale_of(torch.tensor([peak], dtype=torch.float32), 0 if format.scale == "per_channel" else None)
@@ -156,19 +163,23 @@ class LinearAccumulateCandidate:
 
 @dataclass(frozen=True)
 class FixedCandidate:
-    """Linear fixed point, two's complement, both operands of one width."""
+    """Linear fixed point, two's complement, both operands of one width.
+
+    multiplier: "booth" or "array" leaves the other out; "any": whichever is best.
+    """
 
     mac: FixedMac
-    multiplies = True
+    multiplier: Literal["any", "booth", "array"] = "any"
     zero = 0
 
     def __post_init__(self) -> None:
+        check_choice("FixedCandidate", "multiplier", self.multiplier, ("any", *MULTIPLIERS))
         if self.mac.a_bits != self.mac.b_bits:
             raise SpecificationError(f"{self.title}: operands of different widths; give both the wider one")
 
     @property
     def title(self) -> str:
-        return f"fixed point {self.mac}"
+        return f"fixed point {self.mac}" + ("" if self.multiplier == "any" else f", {self.multiplier}")
 
     @property
     def operand_bits(self) -> int:
@@ -179,7 +190,14 @@ class FixedCandidate:
         return self.mac.accumulator_bits
 
     def cores(self) -> tuple[Unit, ...]:
-        return fixed_mac_unit(self.mac), fixed_mac_unit(self.mac, "booth")
+        operator, rows = fixed_mac_unit(self.mac), fixed_mac_unit(self.mac, "booth")
+        return (operator,) if self.multiplier == "array" else (operator, rows)
+
+    def multipliers(self, core: Unit) -> tuple[Multiplier, ...]:
+        """Where the Booth rows are written out, "array" only sums them, and the accumulator, in one tree."""
+        if self.multiplier == "any" or core.name == self.cores()[-1].name != self.cores()[0].name:
+            return MULTIPLIERS
+        return (self.multiplier,)
 
     def encode(self, x: Reals, peak: float) -> Codes:
         format = FixedPoint(0, self.operand_bits - 1)
@@ -198,7 +216,6 @@ class FloatCandidate:
     """Floating point, fused multiply-add, both operands of one format."""
 
     mac: FloatMac
-    multiplies = True
     zero = 0
 
     def __post_init__(self) -> None:
@@ -219,6 +236,9 @@ class FloatCandidate:
 
     def cores(self) -> tuple[Unit, ...]:
         return float_mac_unit(self.mac), float_mac_unit(self.mac, "minimum")
+
+    def multipliers(self, core: Unit) -> tuple[Multiplier, ...]:
+        return MULTIPLIERS
 
     def encode(self, x: Reals, peak: float) -> Codes:
         format = self.mac.a

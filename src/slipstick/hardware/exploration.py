@@ -1,8 +1,10 @@
 """The trade of area for time of a candidate: its circuits under many mappings, and the ones worth having.
 
-A comparison of single synthesis results compares luck. First every circuit and way to cover it is tried at one target;
-the best of them then meet every target and carry network. Energy is measured where it can matter: on the smallest that
-keep to the clock, and on the points that no other beats in both area and period.
+A comparison of single synthesis results compares luck. First every circuit and way to map it is tried at one target,
+and energy measured of the best of each way, because the smallest need not be the thriftiest: a multiplier of full-adder
+cells is larger than one of gates and has fewer glitches. The smallest and the thriftiest then meet every target and
+carry network, and energy is measured where it can matter: on the smallest of those that keep to the clock, and on the
+points that no other beats in both area and period.
 """
 
 import os
@@ -28,32 +30,36 @@ _R = TypeVar("_R")
 class Sweep:
     """Which mappings are tried.
 
-    targets_ps: delays that abc aims at, the first one is tried with everything. adders: carry networks, likewise.
+    targets: delays that abc aims at, as shares of the clock; the first one is tried with everything. Well below the
+        clock, because abc sees neither registers nor wires. adders: carry networks, likewise.
     covers, full_adders, multipliers: tried at the first target, the last two of candidates that multiply.
-    finalists: how many circuits meet every target and adder. measured: how many points get their energy at most.
+    measured: how many points get their energy in the second round.
     """
 
-    targets_ps: tuple[int, ...] = (1500, 1000, 2000, 3000)
+    targets: tuple[float, ...] = (0.8, 0.6, 0.4, 1.2)
     adders: tuple[Adder, ...] = ("brent-kung", "sklansky", "kogge-stone", "han-carlson")
     covers: tuple[Cover, ...] = ("area", "rewritten-area", "speed")
     full_adders: tuple[FullAdders, ...] = ("gates", "cells")
     multipliers: tuple[Multiplier, ...] = ("booth", "array")
-    finalists: int = 2
-    measured: int = 8
+    measured: int = 4
 
-    def first(self, library: str, multiplies: bool) -> list[Mapping]:
-        """Everything at the first target and adder."""
-        base = Mapping(library, self.targets_ps[0], self.adders[0], self.multipliers[0], self.full_adders[0])
-        ways = [(m, f) for m in self.multipliers for f in self.full_adders] if multiplies else [(None, None)]
-        return [
-            replace(base, cover=cover, multiplier=m or base.multiplier, full_adders=f or base.full_adders)
-            for cover in self.covers
-            for m, f in ways
-        ]
+    def targets_ps(self, clock_ns: float) -> list[int]:
+        """In picoseconds."""
+        return [max(1, round(1000 * share * clock_ns)) for share in self.targets]
 
-    def around(self, mapping: Mapping) -> list[Mapping]:
+    def first(self, library: str, clock_ns: float, multipliers: Sequence[Multiplier]) -> list[Mapping]:
+        """Everything at the first target and adder. multipliers: that the circuit allows, nothing where it has none."""
+        base = Mapping(library, self.targets_ps(clock_ns)[0], self.adders[0])
+        chosen = [each for each in self.multipliers if each in multipliers] or list(multipliers)
+        made: list[tuple[Multiplier, FullAdders]] = [(m, f) for m in chosen for f in self.full_adders]
+        if not made:
+            made = [(base.multiplier, base.full_adders)]
+        return [replace(base, cover=c, multiplier=m, full_adders=f) for c in self.covers for m, f in made]
+
+    def around(self, mapping: Mapping, clock_ns: float) -> list[Mapping]:
         """Every target and adder for one way to cover."""
-        return [replace(mapping, target_ps=t, adder=adder) for t in self.targets_ps for adder in self.adders]
+        targets = self.targets_ps(clock_ns)
+        return [replace(mapping, target_ps=t, adder=adder) for t in targets for adder in self.adders]
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,7 +92,7 @@ class Exploration:
 
     @property
     def meets_clock(self) -> bool:
-        return any(point.period_ns <= self.clock_ns for point in self.points)
+        return any(each.point.period_ns <= self.clock_ns for each in self.measured)
 
     @property
     def smallest(self) -> Measured:
@@ -95,6 +101,11 @@ class Exploration:
     def thriftiest(self, glitches: Glitches = "inertial") -> Measured:
         """The one that takes the least energy."""
         return min(self.in_time, key=lambda each: each.energy_fj(glitches))
+
+    @property
+    def extremes(self) -> tuple[Measured, Measured]:
+        """The smallest and the thriftiest."""
+        return self.smallest, self.thriftiest()
 
     @property
     def chosen(self) -> Measured:
@@ -119,15 +130,18 @@ def explore(
     """
     sweep = sweep or Sweep()
     runner = _Runner(title, cache, progress)
-    units = clocked_units(candidate)
-    first = [(unit, mapping) for unit in units for mapping in sweep.first(library, candidate.multiplies)]
+    pairs = zip(clocked_units(candidate), map(candidate.multipliers, candidate.cores()), strict=True)
+    first = [(unit, mapping) for unit, allowed in pairs for mapping in sweep.first(library, clock_ns, allowed)]
     tried = runner.synthesise(first, "first look")
-    finalists = best(tried, clock_ns, sweep.finalists)
-    more = [(p.unit, mapping) for p in finalists for mapping in sweep.around(p.mapping) if mapping != p.mapping]
-    points = sorted(tried + runner.synthesise(more, "targets and adders"), key=_cost)
-    ahead = [*best(points, clock_ns, sweep.measured // 2), *front(points), *best(points, clock_ns, sweep.measured)]
-    shown = list(dict.fromkeys(ahead))[: sweep.measured]
-    measured = runner.measure(shown, ports, clock_ns)
+    looked_at = runner.measure(ways(tried, clock_ns), ports, clock_ns)
+    finalists = {id(f.point): f.point for f in Exploration(title, candidate, clock_ns, (), tuple(looked_at)).extremes}
+    more = [(p.unit, m) for p in finalists.values() for m in sweep.around(p.mapping, clock_ns) if m != p.mapping]
+    new = runner.synthesise(more, "targets and adders")
+    points = distinct([*(each.point for each in looked_at), *tried, *new])
+    known = {id(each.point) for each in looked_at}
+    ahead = [*best(points, clock_ns, len(known) + 2), *front(points), *best(points, clock_ns, len(points))]
+    shown = [point for point in dict.fromkeys(ahead) if id(point) not in known][: sweep.measured]
+    measured = looked_at + runner.measure(shown, ports, clock_ns)
     return Exploration(title, candidate, clock_ns, tuple(points), tuple(measured))
 
 
@@ -143,6 +157,23 @@ def front(points: Sequence[Point]) -> list[Point]:
         if not kept or point.period_ns < kept[-1].period_ns:
             kept.append(point)
     return kept
+
+
+def ways(points: Iterable[Point], clock_ns: float) -> list[Point]:
+    """The best of every circuit, multiplier and way to make full adders."""
+    found: dict[tuple[str, str, str], list[Point]] = {}
+    for point in points:
+        key = point.unit.name, point.mapping.multiplier, point.mapping.full_adders
+        found.setdefault(key, []).append(point)
+    return distinct(best(group, clock_ns, 1)[0] for group in found.values())
+
+
+def distinct(points: Iterable[Point]) -> list[Point]:
+    """One of those that came out the same, the smallest first."""
+    found: dict[tuple[str, float, float], Point] = {}
+    for point in points:
+        found.setdefault((point.unit.name, *_cost(point)), point)
+    return sorted(found.values(), key=_cost)
 
 
 def _cost(point: Point) -> tuple[float, float]:

@@ -4,6 +4,15 @@
 from slipstick.hardware_study.config import HardwareStudy, load_study
 from slipstick.hardware_study.results import StudyResult, UnitResult
 from slipstick.hardware_study.study import run_study
-from slipstick.hardware_study.tables import networks_table, units_table
+from slipstick.hardware_study.tables import errors_table, networks_table, units_table
 
-__all__ = ["HardwareStudy", "StudyResult", "UnitResult", "load_study", "networks_table", "run_study", "units_table"]
+__all__ = [
+    "HardwareStudy",
+    "StudyResult",
+    "UnitResult",
+    "errors_table",
+    "load_study",
+    "networks_table",
+    "run_study",
+    "units_table",
+]

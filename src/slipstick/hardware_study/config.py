@@ -58,16 +58,19 @@ class LinearAccumulateUnit(Section):
 
 
 class FixedUnit(Section):
-    """Linear fixed point. "wrap" is the cheapest, and right where the accumulator is wide enough."""
+    """Linear fixed point. overflow: "wrap" is the cheapest, and right where the accumulator is wide enough.
+    multiplier: "booth" or "array" leaves the other out."""
 
     kind: Literal["fixed"]
     label: str | None = None
     bits: int
     accumulator_bits: int
     overflow: Literal["saturate", "wrap"] = "wrap"
+    multiplier: Literal["any", "booth", "array"] = "any"
 
     def candidate(self) -> Candidate:
-        return FixedCandidate(FixedMac(self.bits, self.bits, self.accumulator_bits, self.overflow))
+        mac = FixedMac(self.bits, self.bits, self.accumulator_bits, self.overflow)
+        return FixedCandidate(mac, self.multiplier)
 
 
 class FloatUnit(Section):
@@ -89,12 +92,11 @@ UnitChoice = Annotated[LogUnit | LinearAccumulateUnit | FixedUnit | FloatUnit, F
 class SweepChoice(Section):
     """See ``hardware.exploration.Sweep``."""
 
-    targets_ps: Annotated[tuple[int, ...], Field(min_length=1)] = Sweep.targets_ps
+    targets: Annotated[tuple[Annotated[float, Field(gt=0, le=100)], ...], Field(min_length=1)] = Sweep.targets
     adders: Annotated[tuple[Adder, ...], Field(min_length=1)] = Sweep.adders
     covers: Annotated[tuple[Cover, ...], Field(min_length=1)] = Sweep.covers
     full_adders: Annotated[tuple[FullAdders, ...], Field(min_length=1)] = Sweep.full_adders
     multipliers: Annotated[tuple[Multiplier, ...], Field(min_length=1)] = Sweep.multipliers
-    finalists: Annotated[int, Field(ge=1)] = Sweep.finalists
     measured: Annotated[int, Field(ge=1)] = Sweep.measured
 
     def sweep(self) -> Sweep:

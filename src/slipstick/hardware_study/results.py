@@ -1,6 +1,6 @@
 """What a study found, as plain data: written as JSON, read by tables, plots and the page."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from slipstick.errors import SpecificationError
@@ -51,7 +51,8 @@ class UnitResult:
     points: all that were synthesised, the smallest first. chosen: the one that stands for the unit, the least product
     of area and energy (glitches included) among those that keep to the clock. smallest, thriftiest: by area, by energy
     alone. energy_fj: of the chosen one, by operands, then by glitch model. parts_fj: the same with glitches, split.
-    flow_s: RTL to netlist of the chosen point, its timing and its energy.
+    flow_s: RTL to netlist of the chosen point, its timing and its energy. errors_lsb: of a logarithmic adder, root mean
+    square and largest of D+ and of D-, every distance counting alike; of others nothing.
     """
 
     label: str
@@ -72,11 +73,23 @@ class UnitResult:
     checks: tuple[Check, ...]
     files: dict[str, str]
     flow_s: float
+    errors_lsb: dict[str, float] = field(default_factory=dict)
 
     @property
     def point(self) -> PointResult:
         """The one that stands for the unit."""
         return self.points[self.chosen]
+
+    @property
+    def least_area_um2(self) -> float:
+        """Of the circuits that keep to the clock."""
+        return self.points[self.smallest].area_um2
+
+    def least_energy_fj(self, glitches: str) -> float:
+        """Of the measured circuits that keep to the clock (of all, where none does); of all roles together."""
+        measured = [point for point in self.points if point.energy_fj is not None]
+        kept = [point for point in measured if point.period_ns <= self.clock_ns] or measured
+        return min(point.energy(glitches) for point in kept)
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)

@@ -14,10 +14,11 @@ import numpy as np
 
 import slipstick
 from slipstick.hardware.cache import Cache, content_key
-from slipstick.hardware.candidates import Candidate, clocked_units, dot_products
+from slipstick.hardware.candidates import Candidate, LogCandidate, clocked_units, dot_products
 from slipstick.hardware.exploration import Exploration, Measured, explore
 from slipstick.hardware.measurement import Energies, Point, Ports, energies
 from slipstick.hardware.operands import codes
+from slipstick.hardware.ranking import adder_errors
 from slipstick.hardware.rtl.verilog import verilog
 from slipstick.hardware.synthesis import synthesise
 from slipstick.hardware.timing import Timing
@@ -159,6 +160,7 @@ class _UnitRun:
             checks=tuple(checks),
             files=files,
             flow_s=self._seconds(chosen.point) + one_energy_s,
+            errors_lsb=_errors(self._candidate),
         )
 
     def _seconds(self, point: Point) -> float:
@@ -179,6 +181,13 @@ class _UnitRun:
 
     def _tell(self, what: str, share: float) -> None:
         self._progress(f"{self._label}: {what}", share)
+
+
+def _errors(candidate: Candidate) -> dict[str, float]:
+    if not isinstance(candidate, LogCandidate):
+        return {}
+    plus, minus = adder_errors(candidate.arithmetic)
+    return {"D+ rms": plus.rms, "D+ largest": plus.max, "D- rms": minus.rms, "D- largest": minus.max}
 
 
 def _point(point: Point, measured: Measured | None) -> PointResult:

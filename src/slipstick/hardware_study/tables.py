@@ -10,33 +10,61 @@ GIGA = 1e9
 
 
 def units_table(result: StudyResult) -> str:
-    """Units beside the baseline: area, period, energy of a product with and without glitches, checks."""
+    """Units beside the baseline: each at its least area, at its least energy with and without glitches, and the one
+    circuit that stands for it; checks."""
     base = result.against
     rows: list[Sequence[str]] = [
-        ("unit", "bits", "area um2", "", "period ns", "energy fJ", "", "zero delay", "", "checks"),
+        (
+            "unit",
+            "bits",
+            "least um2",
+            "",
+            "least fJ",
+            "",
+            "no glitches",
+            "",
+            "one circuit",
+            "um2",
+            "ns",
+            "fJ",
+            "checks",
+        ),
     ]
     for unit in result.units:
         rows.append(
             (
                 unit.label,
                 f"{unit.operand_bits} + {unit.accumulator_bits}",
+                *_cells(unit.least_area_um2, base.least_area_um2),
+                *_cells(unit.least_energy_fj(INERTIAL), base.least_energy_fj(INERTIAL)),
+                *_cells(unit.least_energy_fj(ZERO_DELAY), base.least_energy_fj(ZERO_DELAY)),
+                "",
                 f"{unit.point.area_um2:.0f}",
-                ratio(unit.point.area_um2, base.point.area_um2),
                 f"{unit.point.period_ns:.2f}" + ("" if unit.in_time else " late"),
                 f"{mean_energy(unit, INERTIAL):.0f}",
-                ratio(mean_energy(unit, INERTIAL), mean_energy(base, INERTIAL)),
-                f"{mean_energy(unit, ZERO_DELAY):.0f}",
-                ratio(mean_energy(unit, ZERO_DELAY), mean_energy(base, ZERO_DELAY)),
                 checks_text(unit),
             )
         )
-    return "\n".join(
-        [
-            f"{result.library}, clock {result.clock_ns:g} ns; ratios against {result.baseline}; energy of a product, "
-            f"mean over {', '.join(roles(result)) or 'normal operands'}",
-            *aligned(rows),
-        ]
+    told = ", ".join(roles(result)) or "normal operands"
+    title = (
+        f"{result.library}, clock {result.clock_ns:g} ns; ratios against {result.baseline}; energy of a product, mean "
+        f"over {told}; one circuit: the least area times energy"
     )
+    return "\n".join([title, *aligned(rows)])
+
+
+def errors_table(result: StudyResult) -> str:
+    """Logarithmic units, the thriftiest first, with the errors of their adders; nothing where there are none."""
+    logs = sorted((unit for unit in result.units if unit.errors_lsb), key=lambda u: u.least_energy_fj(INERTIAL))
+    if not logs:
+        return ""
+    rows: list[Sequence[str]] = [("unit", "least fJ", "no glitches", "least um2", *(logs[0].errors_lsb))]
+    for unit in logs:
+        costs = (unit.least_energy_fj(INERTIAL), unit.least_energy_fj(ZERO_DELAY), unit.least_area_um2)
+        errors = (f"{value:.3f}" for value in unit.errors_lsb.values())
+        rows.append((unit.label, *(f"{cost:.0f}" for cost in costs), *errors))
+    title = "adders by the energy of their units; errors in LSB of the accumulator's format"
+    return "\n".join([title, *aligned(rows)])
 
 
 def networks_table(result: StudyResult) -> str:
@@ -61,6 +89,10 @@ def mean_energy(unit: UnitResult, glitches: str) -> float:
     """fJ of a product of the chosen circuit: mean over the recorded roles, or of normal operands without any."""
     found = [energy[glitches] for name, energy in unit.energy_fj.items() if name != NORMAL]
     return sum(found) / len(found) if found else unit.energy_fj[NORMAL][glitches]
+
+
+def _cells(value: float, base: float) -> tuple[str, str]:
+    return f"{value:.0f}", ratio(value, base)
 
 
 def ratio(value: float, base: float) -> str:

@@ -1,23 +1,17 @@
 """One self-contained HTML page: no script, no font, no picture from anywhere else."""
 
-import base64
 from collections.abc import Sequence
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, StrictUndefined
-
-from slipstick.errors import SpecificationError
 from slipstick.report.figures import accuracy_curves, loss_curves, run_colours
 from slipstick.report.runs import RunRecord, compare_runs, standard_error
+from slipstick.report.template import pictures, render, write_html
 from slipstick.report.text import accuracy_text, loss_text, points_text, seconds_text, slowdown_text
-from slipstick.train.atomic_files import write_text
 from slipstick.train.config import Experiment, Transformer
 from slipstick.train.experiment_files import experiment_toml
 from slipstick.train.run_folder import Result
 
-_TEMPLATE = "report.html.jinja"
 _MAY_DIFFER = {
     *("arithmetic", "update", "quantize", "label", "variant"),
     *("out", "threads", "log_every", "checkpoint_minutes"),
@@ -26,24 +20,17 @@ _MAY_DIFFER = {
 
 def write_report(runs: Sequence[RunRecord], path: Path) -> Path:
     """Write the comparison of ``runs`` to ``path``; returns its absolute path."""
-    text = render_report(runs)
-    try:
-        write_text(path, text)
-    except OSError as error:
-        raise SpecificationError(f"{path}: cannot be written: {error.strerror}") from None
-    return path.resolve()
+    return write_html(path, render_report(runs))
 
 
 def render_report(runs: Sequence[RunRecord]) -> str:
     """The page. ``runs``: at least one, of the same experiment."""
-    source = files("slipstick.report").joinpath(_TEMPLATE).read_text(encoding="utf-8")
-    environment = Environment(
-        autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True
-    )
     first = runs[0]
     trained = any(run.experiment.epochs for run in runs)
     figures = [accuracy_curves(runs), loss_curves(runs)] if trained else []
-    return environment.from_string(source).render(
+    return render(
+        "slipstick.report",
+        "report.html.jinja",
         experiment=first.experiment,
         environment=first.environment,
         trained=trained,
@@ -53,10 +40,7 @@ def render_report(runs: Sequence[RunRecord]) -> str:
         toml=experiment_toml(first.experiment),
         rows=_rows(runs),
         operators=_operators(runs),
-        figures=[
-            {"title": f.title, "text": f.description, "data": base64.b64encode(f.svg.encode()).decode()}
-            for f in figures
-        ],
+        figures=pictures(figures),
     )
 
 

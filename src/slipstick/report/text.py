@@ -2,21 +2,21 @@
 
 import math
 
-_NONE = "–"  # noqa: RUF001
+NONE = "–"  # noqa: RUF001
 
 
 def accuracy_text(accuracy: float | None) -> str:
-    return _NONE if accuracy is None else f"{100 * accuracy:.1f} %"
+    return NONE if accuracy is None else f"{100 * accuracy:.1f} %"
 
 
 def points_text(points: float | None) -> str:
     """A difference of accuracies in points, signed."""
-    return _NONE if points is None else f"{points:+.1f}".replace("-", "−")  # noqa: RUF001 (a true minus sign)
+    return NONE if points is None else f"{points:+.1f}".replace("-", "−")  # noqa: RUF001 (a true minus sign)
 
 
 def seconds_text(seconds: float | None) -> str:
     if seconds is None:
-        return _NONE
+        return NONE
     if seconds >= 1:
         return f"{seconds:.2f} s"
     return f"{1000 * seconds:.0f} ms" if seconds >= 0.01 else f"{1000 * seconds:.1f} ms"
@@ -24,12 +24,12 @@ def seconds_text(seconds: float | None) -> str:
 
 def slowdown_text(ratio: float | None) -> str:
     if ratio is None:
-        return _NONE
+        return NONE
     return f"{ratio:.1f}x" if ratio < 100 else f"{ratio:.0f}x"
 
 
 def loss_text(loss: float | None, per_character: bool = False) -> str:
     """In nats; of the next character also in bits per character."""
     if loss is None:
-        return _NONE
+        return NONE
     return f"{loss:.3f} ({loss / math.log(2):.3f} bpc)" if per_character else f"{loss:.3f}"

@@ -1,3 +1,4 @@
+# amaranth: UnusedElaboratable=no
 """Fused floating-point multiply-add, a single path: align, add, count leading zeros, normalise, round once.
 
 The exact product and the accumulator are the two terms. The one with the larger exponent stays, the other is shifted

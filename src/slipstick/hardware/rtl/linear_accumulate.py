@@ -1,3 +1,4 @@
+# amaranth: UnusedElaboratable=no
 """Cores of LinearAccumulate: the logarithms are added, the product is a constant shifted into the accumulator's window.
 
 With p = xa + xb, the remainder p mod gamma selects the constant c[r] and the octave p div gamma shifts it right from

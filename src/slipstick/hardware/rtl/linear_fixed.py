@@ -1,3 +1,4 @@
+# amaranth: UnusedElaboratable=no
 """Linear fixed point: the baseline's multiply-accumulate core, and the rounding of an accumulator to an operand."""
 
 from typing import Literal

@@ -7,6 +7,10 @@ linear adder keeps its slopes: the diagram then gives an intercept and a select 
 the shifted d, and one addition joins them:
 
     correction = intercept[d] - (d shifted), same signs;   intercept[d] + (d shifted), opposite signs
+
+What such logic consumes is little of it at work and much of it turning over in vain. Most distances of a long sum are
+large, where the tables are short numbers that change slowly. So the distances below two octaves, which need most of the
+logic, have a diagram of their own, whose inputs rest at 0 while the distance is beyond.
 """
 
 from dataclasses import dataclass
@@ -127,6 +131,32 @@ def adder_form(adder: Adder, format: LNS) -> AdderForm:
     return min(forms, key=lambda form: form.nodes)
 
 
+@dataclass(frozen=True, eq=False)
+class AdderRanges:
+    """The tables as two diagrams, of d < 2^split and of the others up to 2^near_bits.
+
+    near: addressed by ``split`` bits of d and, above them, by whether signs are opposite. far: by ``near_bits`` bits
+    and the same; below 2^split it gives any number.
+    """
+
+    split: int
+    near: DecisionDiagram
+    far: DecisionDiagram
+
+
+@lru_cache(maxsize=64)
+def adder_ranges(adder: Adder, format: LNS) -> AdderRanges | None:
+    """The ranges of ``adder``, split at two octaves; None where there is but one, or where sums cancel beyond."""
+    tables, split = adder_tables(adder, format), format.frac_bits + 1
+    if tables.near_bits <= split or tables.cancels[1 << split :].any():
+        return None
+    d = np.arange(1 << tables.near_bits)
+    far = tables.corrections[:, np.where(d < 1 << split, d | 1 << split, d)]
+    far_bits = bits_of(int(far.min()), int(far.max()))
+    near = DecisionDiagram(tables.corrections[:, : 1 << split].ravel(), tables.correction_bits)
+    return AdderRanges(split, near, DecisionDiagram(far.ravel(), far_bits))
+
+
 def _sloped(adder: PiecewiseLinear, tables: AdderTables, exponents: tuple[int, ...]) -> AdderForm:
     """The form that makes the slopes 2^e, e in ``exponents``, by shifting d."""
     d = np.arange(1 << tables.near_bits, dtype=np.int64)
@@ -163,6 +193,7 @@ class LogAdder(wiring.Component):
 
     def __init__(self, adder: Adder, format: LNS, distance_bits: int) -> None:
         self._tables, self._form = adder_tables(adder, format), adder_form(adder, format)
+        self._ranges = None if self._form.exponents else adder_ranges(adder, format)
         super().__init__(
             {
                 "d": In(distance_bits),
@@ -175,10 +206,19 @@ class LogAdder(wiring.Component):
 
     def elaborate(self, platform: object) -> Module:
         m = Module()
-        form, bits = self._form, self._tables.near_bits
+        bits = self._tables.near_bits
         near, active = Signal(bits), Signal()
         m.d.comb += near.eq(self.d)
         m.d.comb += active.eq(self.live & ~self.d[bits:].any())
+        if self._ranges:
+            self._by_ranges(m, self._ranges, near, active)
+        else:
+            self._by_form(m, near, active)
+        return m
+
+    def _by_form(self, m: Module, near: Value, active: Value) -> None:
+        """One diagram for all distances, and a shifter where the form has slopes."""
+        form = self._form
         entry = form.diagram.logic(m, Cat(near, self.opposite), "node")
         gated = Signal(len(entry), name="entry")
         m.d.comb += gated.eq(entry & active.replicate(len(entry)))
@@ -193,7 +233,21 @@ class LogAdder(wiring.Component):
             m.d.comb += self.correction.eq(intercept + slope)
         cancels = DecisionDiagram(self._tables.cancels.astype(np.int64), 1).logic(m, near, "zero")
         m.d.comb += self.cancel.eq(active & self.opposite & cancels)
-        return m
+
+    def _by_ranges(self, m: Module, ranges: AdderRanges, d: Value, active: Value) -> None:
+        """Two diagrams; the one of small distances is at rest while the distance is large."""
+        split, bits = ranges.split, self._tables.correction_bits
+        beyond, inside, outside = Signal(), Signal(), Signal()
+        m.d.comb += beyond.eq(self.d[split:].any())
+        m.d.comb += [inside.eq(self.live & ~beyond), outside.eq(active & beyond)]
+        near, opposite = Signal(split, name="near_d"), Signal(name="near_opposite")
+        m.d.comb += [near.eq(d[:split] & inside.replicate(split)), opposite.eq(self.opposite & inside)]
+        close = ranges.near.logic(m, Cat(near, opposite), "near")
+        far = Signal(signed(bits))
+        m.d.comb += far.eq(ranges.far.logic(m, Cat(d, self.opposite), "far").as_signed())
+        m.d.comb += self.correction.eq((close & inside.replicate(bits)) | (far & outside.replicate(bits)))
+        cancels = DecisionDiagram(self._tables.cancels[: 1 << split].astype(np.int64), 1).logic(m, near, "zero")
+        m.d.comb += self.cancel.eq(inside & self.opposite & cancels)
 
     def _shifted(self, d: Value, selects: Value) -> Value:
         """d shifted by the exponent selected; of no selection, 0."""

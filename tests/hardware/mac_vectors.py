@@ -1,17 +1,29 @@
 """Vectors for multiply-accumulate units, and units run on them."""
 
+import functools
+from collections.abc import Sequence
+
 import numpy as np
+from amaranth.hdl import Module
+from amaranth.lib import wiring
+from amaranth.lib.wiring import In, Out
 from numpy.typing import NDArray
 
-from slipstick.hardware.simulation import Simulator
+from slipstick.hardware.simulation import Simulator, words
 from slipstick.hardware.unit import Unit
 
 Codes = NDArray[np.int64]
 
 
+@functools.cache
+def simulator(unit: Unit) -> Simulator:
+    """The unit compiled, once."""
+    return Simulator(unit)
+
+
 def run(unit: Unit, output: str = "sum", **ports: Codes) -> Codes:
     """What the unit computes, by cxxrtl."""
-    return Simulator(unit).run(**ports)[output].astype(np.int64)
+    return simulator(unit).run(**ports)[output].astype(np.int64)
 
 
 def assert_equal(got: Codes, expected: Codes, **inputs: Codes) -> None:
@@ -56,3 +68,42 @@ def packed(lanes: Codes, width: int) -> NDArray[np.uint64]:
         if place + width > 64:
             words[:, word + 1] |= code >> np.uint64(64 - place)
     return words[:, 0] if words.shape[1] == 1 else words
+
+
+class _Together(wiring.Component):
+    def __init__(self, units: Sequence[Unit]) -> None:
+        self._units = units
+        ports = {f"{port.name}_{i}": In(port.width) for i, unit in enumerate(units) for port in unit.inputs}
+        ports |= {f"{port.name}_{i}": Out(port.width) for i, unit in enumerate(units) for port in unit.outputs}
+        super().__init__(ports)
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        for i, unit in enumerate(self._units):
+            m.submodules[f"unit_{i}"] = unit.component
+            for port in unit.inputs:
+                m.d.comb += getattr(unit.component, port.name).eq(getattr(self, f"{port.name}_{i}"))
+            for port in unit.outputs:
+                m.d.comb += getattr(self, f"{port.name}_{i}").eq(getattr(unit.component, port.name))
+        return m
+
+
+class Together:
+    """Combinational units, compiled as one, which takes the time of one; ``run`` runs one of them."""
+
+    def __init__(self, units: Sequence[Unit]) -> None:
+        self._units = list(units)
+        component = _Together(self._units)
+        self._simulator = Simulator(Unit("together", "Units of a test.", component, (), ()))
+
+    def run(self, number: int, /, **ports: Codes) -> dict[str, Codes]:
+        """Outputs of unit ``number``; the others get zeros."""
+        given = {
+            f"{port.name}_{i}": np.zeros((1, words(port.width)), np.int64)
+            for i, unit in enumerate(self._units)
+            for port in unit.inputs
+        }
+        given |= {f"{name}_{number}": values for name, values in ports.items()}
+        outputs = self._simulator.run(**given)
+        names = [port.name for port in self._units[number].outputs]
+        return {name: outputs[f"{name}_{number}"].astype(np.int64) for name in names}

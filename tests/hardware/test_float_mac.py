@@ -2,6 +2,7 @@
 
 import ctypes
 from bisect import bisect_left
+from collections.abc import Callable
 from ctypes.util import find_library
 from fractions import Fraction
 
@@ -9,15 +10,17 @@ import ml_dtypes
 import numpy as np
 import pytest
 import torch
-from mac_vectors import Codes, assert_equal, corners, every, mixed, run
 
 pytest.importorskip("amaranth")
 pytest.importorskip("pyosys")
+
+from mac_vectors import Codes, Together, assert_equal, corners, every, mixed, run
 
 from slipstick import E3M0, E4M3, E5M2, MiniFloat, SpecificationError
 from slipstick.hardware.float_format import BF16, FP16, FP32, FloatFormat
 from slipstick.hardware.models.floating import FloatMac, decode, float_step
 from slipstick.hardware.rtl.float_mac import float_mac_unit
+from slipstick.hardware.simulation import Simulator
 
 E5M2_INF = FloatFormat(5, 2)
 TYPES = {
@@ -39,6 +42,8 @@ ODD = [
 SMALL = [FloatMac(E4M3, E4M3, E4M3), FloatMac(E5M2, E5M2, E5M2_INF), FloatMac(E4M3, E5M2, E5M2)]
 FP8 = [FloatMac(E4M3, E4M3, FP16), FloatMac(E5M2, E5M2, FP16), FloatMac(E4M3, E4M3, FP32)]
 WIDE = [FloatMac(FP16, FP16, FP16), FloatMac(FP16, FP16, FP32), FloatMac(BF16, BF16, FP32), FloatMac(FP32, FP32, FP32)]
+EIGHT_BITS = [(SMALL[0], "marker"), (SMALL[1], "minimum"), (FP8[0], "marker"), (FP8[1], "minimum")]
+OTHERS = [(WIDE[0], "marker"), (WIDE[1], "minimum"), (ODD[2], "marker")]
 
 
 def numbers(format: FloatFormat, codes: Codes) -> np.ndarray:
@@ -175,38 +180,75 @@ def test_formats_without_infinity_saturate_and_keep_their_nan() -> None:
     assert float_step(mac, np.array(a), np.array(b), np.array(acc)).tolist() == [0x7E, 0x7E, 0xFE, 0x7F, 0x7F]
 
 
-def check(mac: FloatMac, limit: str, a: Codes, b: Codes, acc: Codes) -> None:
-    got = run(float_mac_unit(mac, limit), a=a, b=b, acc=acc)
-    assert_equal(got, float_step(mac, a, b, acc), a=a, b=b, acc=acc)
+@pytest.fixture(scope="module")
+def units() -> Together:
+    return Together([float_mac_unit(*core) for core in (*EIGHT_BITS, *OTHERS)])
 
 
-@pytest.mark.parametrize(
-    ("mac", "limit"), [(SMALL[0], "marker"), (SMALL[1], "minimum"), (FP8[0], "marker"), (FP8[1], "minimum")], ids=str
-)
-def test_a_core_of_eight_bit_operands_equals_its_model_for_all_of_them(mac: FloatMac, limit: str) -> None:
-    rng = np.random.default_rng(5)
-    check(mac, limit, *every(8, 8, np.concatenate([rng.choice(corners(mac.accumulator.width), 6), [0]])))
-    check(mac, limit, *near_cancellation(mac, rng, 1 << 18))
+def check(run_core: Callable[..., Codes], mac: FloatMac, a: Codes, b: Codes, acc: Codes) -> None:
+    assert_equal(run_core(a=a, b=b, acc=acc), float_step(mac, a, b, acc), a=a, b=b, acc=acc)
 
 
-@pytest.mark.parametrize("mac", [WIDE[0], ODD[2]], ids=str)
-def test_a_core_equals_its_model(mac: FloatMac) -> None:
-    check(mac, "marker", *near_cancellation(mac, np.random.default_rng(6), 1 << 18))
+@pytest.mark.parametrize("number", range(len(EIGHT_BITS)), ids=lambda i: "{}, {}".format(*EIGHT_BITS[i]))
+def test_a_core_of_eight_bit_operands_equals_its_model_for_all_of_them(units: Together, number: int) -> None:
+    mac, rng = EIGHT_BITS[number][0], np.random.default_rng(5)
+    sums = np.concatenate([rng.choice(corners(mac.accumulator.width), 6), [0]])
+    for a, b, acc in (every(8, 8, sums), near_cancellation(mac, rng, 1 << 18)):
+        check(lambda **ports: units.run(number, **ports)["sum"], mac, a, b, acc)
+
+
+@pytest.mark.parametrize("number", range(len(OTHERS)), ids=lambda i: "{}, {}".format(*OTHERS[i]))
+def test_a_core_equals_its_model(units: Together, number: int) -> None:
+    mac, place = OTHERS[number][0], len(EIGHT_BITS) + number
+    vectors = near_cancellation(mac, np.random.default_rng(6), 1 << 18)
+    check(lambda **ports: units.run(place, **ports)["sum"], mac, *vectors)
+
+
+@pytest.mark.long
+def test_a_core_of_fp8_equals_float64_for_all_operands_and_four_thousand_sums() -> None:
+    """2^28 vectors; see above why float64 is exact."""
+    mac, rng = FP8[0], np.random.default_rng(7)
+    simulator = Simulator(float_mac_unit(mac))
+    a, b = every(8, 8)
+    with np.errstate(invalid="ignore"):
+        products = numbers(mac.a, a) * numbers(mac.b, b)
+    chosen = np.concatenate([corners(16), rng.permutation(1 << 16)[: 4096 - len(corners(16))]])
+    for acc in np.split(chosen, 256):
+        with np.errstate(invalid="ignore", over="ignore"):
+            exact = np.add.outer(numbers(FP16, acc), products).ravel()
+            expected = exact.astype(np.float16).view(np.uint16)
+        expected[np.isnan(exact)] = FP16.nan_code
+        sums = np.repeat(acc, len(a))
+        got = simulator.run(a=np.tile(a, len(acc)), b=np.tile(b, len(acc)), acc=sums)["sum"]
+        assert np.array_equal(got, expected)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("mac", FP8[1:], ids=str)
+def test_a_core_of_fp8_equals_its_model_for_all_operands(mac: FloatMac) -> None:
+    wide, rng = mac.accumulator, np.random.default_rng(8)
+    unit = float_mac_unit(mac, "minimum")
+    around = corners(wide.width)
+    for part in np.split(np.concatenate([around, rng.integers(0, 1 << wide.width, 256 - len(around))]), 16):
+        check(lambda **ports: run(unit, **ports), mac, *every(8, 8, part))
 
 
 @pytest.mark.long
 @pytest.mark.parametrize("limit", ["marker", "minimum"])
 @pytest.mark.parametrize("mac", [*SMALL, *FP8, *WIDE, *ODD], ids=str)
 def test_a_core_equals_its_model_in_four_million_vectors(mac: FloatMac, limit: str) -> None:
+    unit = float_mac_unit(mac, limit)
     for seed in range(4):
-        check(mac, limit, *near_cancellation(mac, np.random.default_rng(seed), 1 << 20))
+        vectors = near_cancellation(mac, np.random.default_rng(seed), 1 << 20)
+        check(lambda **ports: run(unit, **ports), mac, *vectors)
 
 
 @pytest.mark.long
 @pytest.mark.parametrize("mac", SMALL, ids=str)
 def test_a_core_of_eight_bits_equals_its_model_for_all_codes(mac: FloatMac) -> None:
+    unit = float_mac_unit(mac)
     for part in np.split(np.arange(256), 8):
-        check(mac, "marker", *every(8, 8, part))
+        check(lambda **ports: run(unit, **ports), mac, *every(8, 8, part))
 
 
 @pytest.mark.parametrize(

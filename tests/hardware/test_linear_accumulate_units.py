@@ -1,15 +1,18 @@
 """LinearAccumulate in hardware: models against software and fractions, units against the models."""
 
+from collections.abc import Callable
+from dataclasses import replace
 from fractions import Fraction
 from itertools import pairwise
 
 import numpy as np
 import pytest
 import torch
-from mac_vectors import Codes, assert_equal, corners, every, mixed, packed, run
 
 pytest.importorskip("amaranth")
 pytest.importorskip("pyosys")
+
+from mac_vectors import Codes, Together, assert_equal, corners, every, mixed, packed, run
 
 from slipstick import LinearAccumulate, MultiBaseLNS, SpecificationError
 from slipstick.hardware.models.fixed import pattern, signed
@@ -24,6 +27,7 @@ from slipstick.hardware.models.linear_accumulate import (
 from slipstick.hardware.rtl.linear_accumulate import linear_mac_unit
 from slipstick.hardware.rtl.linear_output import linear_output_unit
 from slipstick.hardware.rtl.linear_vector import linear_vector_unit, signed_digits
+from slipstick.hardware.simulation import Simulator
 from slipstick.kernels import reference
 
 PAPER = MultiBaseLNS(8, 8)
@@ -37,6 +41,7 @@ OTHERS = [
     LinearAccumulate(MultiBaseLNS(2, 2), bits=8, headroom=5),
     LinearAccumulate(MultiBaseLNS(10, 512), entries=1, bits=9, headroom=1, overflow="wrap"),
 ]
+CORES = [LNS8[0], LNS8[2], *OTHERS[:4]]
 VECTORS = [
     LinearVector(LNS8[0], 4),
     LinearVector(LNS8[2], 5, "bins"),
@@ -49,6 +54,12 @@ OUTPUTS = [
     LinearOutput(MultiBaseLNS(8, 1), 13),
     LinearOutput(MultiBaseLNS(6, 32, zero=True), 10, 5),
 ]
+
+
+@pytest.fixture(scope="module")
+def units() -> Together:
+    made = [linear_mac_unit(arithmetic) for arithmetic in CORES] + [linear_vector_unit(vector) for vector in VECTORS]
+    return Together([*made, *(linear_output_unit(output) for output in OUTPUTS)])
 
 
 def operands(arithmetic: LinearAccumulate, rng: np.random.Generator, shape: tuple[int, ...]) -> Codes:
@@ -128,56 +139,71 @@ def near_thresholds(output: LinearOutput) -> Codes:
     return pattern(np.concatenate([values, -values]), output.accumulator_bits)
 
 
-def check_mac(arithmetic: LinearAccumulate, count: int) -> None:
+def check_mac(run_core: Callable[..., Codes], arithmetic: LinearAccumulate, count: int) -> None:
     rng = np.random.default_rng(count)
     if arithmetic.format.bits <= 8:
         a, b, acc = every(arithmetic.format.bits, arithmetic.format.bits, rng.choice(corners(arithmetic.bits), 4))
-        got = run(linear_mac_unit(arithmetic), a=a, b=b, acc=acc)
-        assert_equal(got, linear_step(arithmetic, a, b, acc), a=a, b=b, acc=acc)
+        assert_equal(run_core(a=a, b=b, acc=acc), linear_step(arithmetic, a, b, acc), a=a, b=b, acc=acc)
     a, b = operands(arithmetic, rng, (2, count))
     acc = mixed(rng, arithmetic.bits, count)
-    got = run(linear_mac_unit(arithmetic), a=a, b=b, acc=acc)
-    assert_equal(got, linear_step(arithmetic, a, b, acc), a=a, b=b, acc=acc)
+    assert_equal(run_core(a=a, b=b, acc=acc), linear_step(arithmetic, a, b, acc), a=a, b=b, acc=acc)
 
 
-@pytest.mark.parametrize("arithmetic", [LNS8[0], LNS8[2], *OTHERS[:4]], ids=str)
-def test_a_core_equals_its_model(arithmetic: LinearAccumulate) -> None:
-    check_mac(arithmetic, 1 << 17)
+@pytest.mark.parametrize("number", range(len(CORES)), ids=lambda i: str(CORES[i]))
+def test_a_core_equals_its_model(units: Together, number: int) -> None:
+    check_mac(lambda **ports: units.run(number, **ports)["sum"], CORES[number], 1 << 17)
 
 
 @pytest.mark.long
 @pytest.mark.parametrize("arithmetic", LNS8 + OTHERS, ids=str)
 def test_a_core_equals_its_model_in_four_million_vectors(arithmetic: LinearAccumulate) -> None:
-    check_mac(arithmetic, 1 << 22)
+    unit = linear_mac_unit(arithmetic)
+    check_mac(lambda **ports: run(unit, **ports), arithmetic, 1 << 22)
 
 
-def check_vector(vector: LinearVector, count: int) -> None:
+@pytest.mark.long
+@pytest.mark.parametrize("overflow", ["saturate", "wrap"])
+@pytest.mark.parametrize("arithmetic", LNS8, ids=str)
+def test_a_core_equals_its_model_for_all_operands(arithmetic: LinearAccumulate, overflow: str) -> None:
+    """With the corners of the accumulator."""
+    arithmetic = replace(arithmetic, overflow=overflow)
+    simulator = Simulator(linear_mac_unit(arithmetic))
+    for part in np.array_split(corners(arithmetic.bits), 8):
+        a, b, acc = every(8, 8, part)
+        got = simulator.run(a=a, b=b, acc=acc)["sum"].astype(np.int64)
+        assert_equal(got, linear_step(arithmetic, a, b, acc), a=a, b=b, acc=acc)
+
+
+def check_vector(run_unit: Callable[..., Codes], vector: LinearVector, count: int) -> None:
     arithmetic, rng = vector.arithmetic, np.random.default_rng(count)
     a, b = operands(arithmetic, rng, (2, count, vector.lanes))
     acc, width = mixed(rng, arithmetic.bits, count), arithmetic.format.bits
-    got = run(linear_vector_unit(vector), a=packed(a, width), b=packed(b, width), acc=acc)
+    got = run_unit(a=packed(a, width), b=packed(b, width), acc=acc)
     assert_equal(got, linear_vector_step(vector, a, b, acc), acc=acc)
 
 
-@pytest.mark.parametrize("vector", VECTORS[:3], ids=str)
-def test_a_vector_unit_equals_its_model(vector: LinearVector) -> None:
-    check_vector(vector, 1 << 15)
+@pytest.mark.parametrize("number", range(len(VECTORS)), ids=lambda i: str(VECTORS[i]))
+def test_a_vector_unit_equals_its_model(units: Together, number: int) -> None:
+    check_vector(lambda **ports: units.run(len(CORES) + number, **ports)["sum"], VECTORS[number], 1 << 15)
 
 
 @pytest.mark.long
 @pytest.mark.parametrize("reduction", ["tree", "bins"])
 @pytest.mark.parametrize("arithmetic", LNS8, ids=str)
 def test_a_vector_unit_of_sixteen_lanes_equals_its_model(arithmetic: LinearAccumulate, reduction: str) -> None:
-    check_vector(LinearVector(arithmetic, 16, reduction), 1 << 17)
+    """Four million products."""
+    vector = LinearVector(arithmetic, 16, reduction)
+    unit = linear_vector_unit(vector)
+    check_vector(lambda **ports: run(unit, **ports), vector, 1 << 18)
 
 
-@pytest.mark.parametrize("output", OUTPUTS[:3], ids=str)
-def test_an_output_unit_equals_its_model(output: LinearOutput) -> None:
-    rng = np.random.default_rng(5)
+@pytest.mark.parametrize("number", range(len(OUTPUTS)), ids=lambda i: str(OUTPUTS[i]))
+def test_an_output_unit_equals_its_model(units: Together, number: int) -> None:
+    output, rng = OUTPUTS[number], np.random.default_rng(5)
     acc = np.concatenate([mixed(rng, output.accumulator_bits, 1 << 17), near_thresholds(output)])
     offset = mixed(rng, output.offset_bits, len(acc))
     offset[::2] = 0
-    got = run(linear_output_unit(output), "operand", acc=acc, offset=offset)
+    got = units.run(len(CORES) + len(VECTORS) + number, acc=acc, offset=offset)["operand"]
     assert_equal(got, linear_output(output, acc, offset), acc=acc, offset=offset)
 
 

@@ -4,16 +4,33 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from mac_vectors import assert_equal, corners, every, mixed, run
 
 pytest.importorskip("amaranth")
 pytest.importorskip("pyosys")
 
+from mac_vectors import Codes, Together, assert_equal, corners, every, mixed, run
+
 from slipstick import SpecificationError
 from slipstick.hardware.models.fixed import FixedMac, FixedOutput, fixed_output, fixed_step, pattern, signed
 from slipstick.hardware.rtl.linear_fixed import fixed_mac_unit, fixed_output_unit
+from slipstick.hardware.simulation import Simulator
 
 LARGE = [FixedMac(12, 12, 28), FixedMac(16, 16, 36, "wrap"), FixedMac(20, 9, 33), FixedMac(13, 16, 24)]
+SMALL = [
+    (FixedMac(4, 4, 9), "operator"),
+    (FixedMac(5, 3, 4), "booth"),
+    (FixedMac(3, 4, 7, "wrap"), "booth"),
+    (FixedMac(2, 2, 2, "wrap"), "booth"),
+    (FixedMac(4, 5, 8, "wrap"), "operator"),
+    (FixedMac(4, 5, 8), "booth"),
+]
+CORES = [*SMALL, (FixedMac(8, 8, 18), "booth"), (LARGE[1], "operator"), (LARGE[3], "booth")]
+OUTPUTS = [FixedOutput(8, 3, 5), FixedOutput(9, 1, 9, "half-even")]
+
+
+@pytest.fixture(scope="module")
+def units() -> Together:
+    return Together([*(fixed_mac_unit(*core) for core in CORES), *(fixed_output_unit(output) for output in OUTPUTS)])
 
 
 @pytest.mark.parametrize("mac", [FixedMac(3, 4, 5), FixedMac(4, 2, 9), FixedMac(4, 3, 4, "wrap")], ids=str)
@@ -38,55 +55,66 @@ def test_an_output_is_the_nearest_operand(ties: str, shift: int, bits: int) -> N
         assert got == min(max(nearest, -(1 << (bits - 1))), (1 << (bits - 1)) - 1) % (1 << bits)
 
 
-@pytest.mark.parametrize(
-    ("mac", "multiplier"),
-    [
-        (FixedMac(4, 4, 9), "operator"),
-        (FixedMac(5, 3, 4), "booth"),
-        (FixedMac(3, 4, 7, "wrap"), "booth"),
-        (FixedMac(2, 2, 2, "wrap"), "booth"),
-    ],
-    ids=str,
-)
-def test_a_core_equals_its_model_for_all_codes(mac: FixedMac, multiplier: str) -> None:
+@pytest.mark.parametrize("number", range(len(SMALL)), ids=lambda i: "{}, {}".format(*CORES[i]))
+def test_a_core_equals_its_model_for_all_codes(units: Together, number: int) -> None:
+    mac = CORES[number][0]
     a, b, acc = every(mac.a_bits, mac.b_bits, mac.accumulator_bits)
-    got = run(fixed_mac_unit(mac, multiplier), a=a, b=b, acc=acc)
-    assert_equal(got, fixed_step(mac, a, b, acc), a=a, b=b, acc=acc)
+    assert_equal(units.run(number, a=a, b=b, acc=acc)["sum"], fixed_step(mac, a, b, acc), a=a, b=b, acc=acc)
 
 
-def test_a_core_of_eight_bits_equals_its_model_for_all_operands() -> None:
-    mac = FixedMac(8, 8, 18)
+def test_a_core_of_eight_bits_equals_its_model_for_all_operands(units: Together) -> None:
+    mac = CORES[len(SMALL)][0]
     a, b, acc = every(8, 8, corners(18)[::3])
-    got = run(fixed_mac_unit(mac, "booth"), a=a, b=b, acc=acc)
-    assert_equal(got, fixed_step(mac, a, b, acc), a=a, b=b, acc=acc)
+    assert_equal(units.run(len(SMALL), a=a, b=b, acc=acc)["sum"], fixed_step(mac, a, b, acc), a=a, b=b, acc=acc)
 
 
-def check_mixed(mac: FixedMac, multiplier: str, count: int) -> None:
+@pytest.mark.long
+@pytest.mark.parametrize("multiplier", ["operator", "booth"])
+@pytest.mark.parametrize("mac", [FixedMac(8, 8, 8), FixedMac(8, 8, 8, "wrap"), FixedMac(8, 8, 20)], ids=str)
+def test_a_core_of_eight_bits_equals_its_model_for_all_codes(mac: FixedMac, multiplier: str) -> None:
+    """Of a wide accumulator 256 codes, with its corners."""
+    simulator, sums = Simulator(fixed_mac_unit(mac, multiplier)), np.arange(1 << mac.accumulator_bits)
+    if mac.accumulator_bits > 8:
+        around = corners(mac.accumulator_bits)
+        sums = np.concatenate([around, np.random.default_rng(8).choice(sums, 256 - len(around))])
+    for part in np.array_split(sums, 8):
+        a, b, acc = every(8, 8, part)
+        got = simulator.run(a=a, b=b, acc=acc)["sum"].astype(np.int64)
+        assert_equal(got, fixed_step(mac, a, b, acc), a=a, b=b, acc=acc)
+
+
+def mixed_vectors(mac: FixedMac, count: int) -> tuple[Codes, Codes, Codes]:
+    """Of every kind; a quarter of the sums where they saturate."""
     rng = np.random.default_rng(count)
     a, b = (mixed(rng, bits, count) for bits in (mac.a_bits, mac.b_bits))
     acc = mixed(rng, mac.accumulator_bits, count)
-    edges = rng.integers(-(1 << 20), 1 << 20, count // 4) + (1 << (mac.accumulator_bits - 1))  # where sums saturate
+    edges = rng.integers(-(1 << 20), 1 << 20, count // 4) + (1 << (mac.accumulator_bits - 1))
     acc[: count // 4] = pattern(edges, mac.accumulator_bits)
-    got = run(fixed_mac_unit(mac, multiplier), a=a, b=b, acc=acc)
-    assert_equal(got, fixed_step(mac, a, b, acc), a=a, b=b, acc=acc)
+    return a, b, acc
 
 
-@pytest.mark.parametrize(("mac", "multiplier"), [(LARGE[1], "operator"), (LARGE[3], "booth")], ids=str)
-def test_a_large_core_equals_its_model(mac: FixedMac, multiplier: str) -> None:
-    check_mixed(mac, multiplier, 1 << 19)
+@pytest.mark.parametrize("number", range(len(SMALL) + 1, len(CORES)), ids=lambda i: "{}, {}".format(*CORES[i]))
+def test_a_large_core_equals_its_model(units: Together, number: int) -> None:
+    mac = CORES[number][0]
+    a, b, acc = mixed_vectors(mac, 1 << 19)
+    assert_equal(units.run(number, a=a, b=b, acc=acc)["sum"], fixed_step(mac, a, b, acc), a=a, b=b, acc=acc)
 
 
 @pytest.mark.long
 @pytest.mark.parametrize("multiplier", ["operator", "booth"])
 @pytest.mark.parametrize("mac", LARGE, ids=str)
 def test_a_large_core_equals_its_model_in_four_million_vectors(mac: FixedMac, multiplier: str) -> None:
-    check_mixed(mac, multiplier, 1 << 22)
+    a, b, acc = mixed_vectors(mac, 1 << 22)
+    got = run(fixed_mac_unit(mac, multiplier), a=a, b=b, acc=acc)
+    assert_equal(got, fixed_step(mac, a, b, acc), a=a, b=b, acc=acc)
 
 
-@pytest.mark.parametrize("output", [FixedOutput(8, 3, 5), FixedOutput(9, 1, 9, "half-even")], ids=str)
-def test_an_output_unit_equals_its_model(output: FixedOutput) -> None:
+@pytest.mark.parametrize("number", range(len(OUTPUTS)), ids=lambda i: str(OUTPUTS[i]))
+def test_an_output_unit_equals_its_model(units: Together, number: int) -> None:
+    output = OUTPUTS[number]
     acc = np.arange(1 << output.accumulator_bits)
-    assert_equal(run(fixed_output_unit(output), "operand", acc=acc), fixed_output(output, acc), acc=acc)
+    got = units.run(len(CORES) + number, acc=acc)["operand"]
+    assert_equal(got, fixed_output(output, acc), acc=acc)
 
 
 @pytest.mark.parametrize(

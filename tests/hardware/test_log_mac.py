@@ -6,8 +6,8 @@ import pytest
 pytest.importorskip("amaranth")
 pytest.importorskip("pyosys")
 
-from log_codes import Codes, Together, codes, sums, zero
-from mac_vectors import assert_equal, every
+from log_codes import Codes, codes, sums, zero
+from mac_vectors import Together, assert_equal, every
 
 from slipstick import LNS, LogArithmetic, SpecificationError
 from slipstick.hardware.models.fixed import FixedMac
@@ -34,15 +34,39 @@ SMALL = [
         ("saturate", "exact", LogArithmetic(LNS(4, 3, "flush"), "designed-4")),
         ("flush", "exact", LogArithmetic(LNS(1, 2), "exact")),
     )
-] + [LogArithmetic(LNS(3, 2), "exact", accumulator="operand"), LogArithmetic(LNS(1, 0)), LogArithmetic(LNS(1, 3))]
+] + [
+    LogArithmetic(LNS(3, 2), "exact", accumulator="operand"),
+    LogArithmetic(LNS(1, 0)),
+    LogArithmetic(LNS(1, 3)),
+    LogArithmetic(LNS(2, 1)),
+    LogArithmetic(LNS(2, 1), accumulator=LogArithmetic(LNS(3, 3))),
+]
+
+EIGHT_BITS = [
+    *(LogArithmetic(LNS(3, 3, underflow), accumulator="operand") for underflow in ("saturate", "flush")),
+    LogArithmetic(LNS(3, 3, "flush"), "sanyal2019-lut", accumulator="operand"),
+    LogArithmetic(LNS(3, 3), "sanyal2019-bitshift", accumulator="operand"),
+    LogArithmetic(LNS(6, 0), accumulator="operand"),
+    LogArithmetic(LNS(1, 5, "flush"), accumulator="operand"),
+    LogArithmetic(LNS(3, 3)),
+]
 
 LARGE = [
     LogArithmetic(LNS(5, 5), "hamad2025"),
     LogArithmetic(LNS(5, 5), "hamad2025", accumulator="operand"),
     LogArithmetic(LNS(5, 5, "flush"), "designed-8", accumulator="operand"),
     LogArithmetic(LNS(5, 5), "designed"),
+    LogArithmetic(LNS(5, 5), "sanyal2019-lut", accumulator="operand"),
     LogArithmetic(LNS(5, 5), "exact", accumulator=LogArithmetic(LNS(6, 5, "flush"), "designed-4")),
     LogArithmetic(LNS(4, 4, "flush"), "designed", accumulator=LogArithmetic(LNS(6, 8, "flush"), "designed-8")),
+]
+MORE = [
+    *(LogArithmetic(LNS(5, 5), "exact", accumulator=accumulator) for accumulator in ("guard", "operand")),
+    LogArithmetic(LNS(5, 5), "designed", accumulator="operand"),
+    LogArithmetic(LNS(5, 5), "designed-8"),
+    LogArithmetic(LNS(5, 5), "sanyal2019-lut"),
+    *(LogArithmetic(LNS(5, 5), "sanyal2019-bitshift", accumulator=accumulator) for accumulator in ("guard", "operand")),
+    LogArithmetic(LNS(5, 8), "hamad2025", accumulator="operand"),
 ]
 
 
@@ -84,22 +108,54 @@ def near_products(arithmetic: LogArithmetic, a: Codes, b: Codes, rng: np.random.
     return np.where(product == zero(format), product, flipped)
 
 
+def vectors(arithmetic: LogArithmetic, count: int, rng: np.random.Generator) -> tuple[Codes, ...]:
+    """Random operands and sums, 0.4 of them next to cancellation; a tenth of the operands and sums are ends."""
+    chosen = []
+    for every_code in (codes(arithmetic.format), codes(arithmetic.format), sums(arithmetic)):
+        some = rng.choice(every_code, count)
+        chosen.append(np.where(rng.random(count) < 0.1, rng.choice(ends(every_code), count), some))
+    a, b, acc = chosen
+    return a, b, np.where(rng.random(count) < 0.4, near_products(arithmetic, a, b, rng), acc)
+
+
+def ends(every_code: Codes) -> Codes:
+    """Zero, and the codes at the ends of both signs."""
+    return every_code[[0, 1, 2, len(every_code) // 2, len(every_code) // 2 + 1, -2, -1]]
+
+
 @pytest.mark.parametrize("number", range(len(LARGE)), ids=lambda i: str(LARGE[i]))
 def test_random_operands_corners_and_cancellation(large: Together, number: int) -> None:
-    arithmetic, count, rng = LARGE[number], 100_000, np.random.default_rng(number)
+    arithmetic, rng = LARGE[number], np.random.default_rng(number)
     operands, reached = codes(arithmetic.format), sums(arithmetic)
-    extremes = [0, 1, 2, len(operands) // 2, len(operands) // 2 + 1, -2, -1]
-    ends = [0, 1, 2, len(reached) // 2, len(reached) // 2 + 1, -2, -1]
-    a, b, acc = rng.choice(operands, count), rng.choice(operands, count), rng.choice(reached, count)
-    at_ends = every(operands[extremes], operands[extremes], reached[ends])
-    beside_one = every(operands[extremes], operands, reached[ends])
-    a, b, acc = (np.concatenate(parts) for parts in zip((a, b, acc), at_ends, beside_one, strict=True))
-    acc = np.where(rng.random(len(a)) < 0.4, near_products(arithmetic, a, b, rng), acc)
+    random = vectors(arithmetic, 100_000, rng)
+    at_ends = every(ends(operands), ends(operands), ends(reached))
+    beside_one = every(ends(operands), operands, ends(reached))
+    a, b, acc = (np.concatenate(parts) for parts in zip(random, at_ends, beside_one, strict=True))
     got = large.run(number, a=a, b=b, acc=acc)["sum"]
     assert_equal(got, log_step(arithmetic, a, b, acc), a=a, b=b, acc=acc)
 
 
-@pytest.mark.parametrize("arithmetic", [*SMALL, *LARGE], ids=str)
+@pytest.mark.long
+@pytest.mark.parametrize("arithmetic", [*LARGE, *MORE], ids=str)
+def test_four_million_vectors(arithmetic: LogArithmetic) -> None:
+    simulator = Simulator(log_mac_unit(arithmetic))
+    for part in range(4):
+        a, b, acc = vectors(arithmetic, 1 << 20, np.random.default_rng(part))
+        got = simulator.run(a=a, b=b, acc=acc)["sum"].astype(np.int64)
+        assert_equal(got, log_step(arithmetic, a, b, acc), a=a, b=b, acc=acc)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("arithmetic", EIGHT_BITS, ids=str)
+def test_every_pair_of_eight_bits_and_every_sum(arithmetic: LogArithmetic) -> None:
+    simulator = Simulator(log_mac_unit(arithmetic))
+    for part in np.array_split(codes(arithmetic.format), 32):
+        a, b, acc = every(part, codes(arithmetic.format), sums(arithmetic))
+        got = simulator.run(a=a, b=b, acc=acc)["sum"].astype(np.int64)
+        assert_equal(got, log_step(arithmetic, a, b, acc), a=a, b=b, acc=acc)
+
+
+@pytest.mark.parametrize("arithmetic", [*SMALL, *LARGE, *MORE, *EIGHT_BITS], ids=str)
 def test_no_product_leads_out_of_the_range_of_sums(arithmetic: LogArithmetic) -> None:
     format, reached = arithmetic.accumulator_format, accumulator_range(arithmetic)
     products = product_range(arithmetic).rounded(format)
@@ -130,7 +186,7 @@ def test_a_core_with_other_ports_cannot_be_clocked() -> None:
 
 
 def test_names_tell_arithmetics_apart() -> None:
-    units = [log_mac_unit(arithmetic, clear=clear) for arithmetic in (*SMALL, *LARGE) for clear in (False, True)]
+    units = [log_mac_unit(arithmetic, clear=clear) for arithmetic in (*SMALL, *LARGE, *MORE) for clear in (False, True)]
     assert len({unit.name for unit in units}) == len(units)
     assert log_mac_unit(LARGE[0]).name == "log_mac_lns_5_5_hamad2025_in_lns_7_5"
 

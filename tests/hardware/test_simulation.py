@@ -6,7 +6,7 @@ import pytest
 pytest.importorskip("amaranth")
 pytest.importorskip("pyosys")
 
-from tiny_units import accumulator, product, wide
+from tiny_units import accumulator, pair, product, wide
 
 from slipstick.errors import SpecificationError
 from slipstick.hardware.cache import Cache
@@ -54,6 +54,12 @@ def test_a_clocked_unit_starts_anew_in_every_run_and_resets(cache):
     reset = simulator.run(a=a, b=b, clear=0, rst=np.arange(40) == 20)["sum"]
     assert reset[20] == 0
     assert reset[22] == a[21] * b[21]
+
+
+def test_what_is_behind_registers_is_read_after_the_same_edge(cache):
+    a, b = np.arange(12), np.arange(12) * 3 % 16
+    sums = Simulator(pair(), cache=cache).run(a=a, b=b, clear=np.arange(12) == 0)["sum"]
+    assert (sums[1:] == np.cumsum(a + b)[:-1]).all()
 
 
 def test_ports_wider_than_a_word_are_words(cache):

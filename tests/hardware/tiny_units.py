@@ -67,6 +67,33 @@ class _Wide(wiring.Component):
         return m
 
 
+class _Pair(wiring.Component):
+    """Two accumulators and the sum of their sums."""
+
+    def __init__(self, bits: int, sum_bits: int) -> None:
+        super().__init__({"a": In(bits), "b": In(bits), "clear": In(1), "sum": Out(sum_bits + 1)})
+        self._halves = _Accumulator(bits, sum_bits), _Accumulator(bits, sum_bits)
+
+    def elaborate(self, platform: object) -> Module:
+        m = Module()
+        m.submodules.one, m.submodules.other = one, other = self._halves
+        m.d.comb += [half.clear.eq(self.clear) for half in self._halves]
+        m.d.comb += [one.a.eq(self.a), one.b.eq(1), other.a.eq(1), other.b.eq(self.b)]
+        m.d.comb += self.sum.eq(one.sum + other.sum)
+        return m
+
+
+def pair(bits: int = 4, sum_bits: int = 10) -> Unit:
+    return Unit(
+        name=f"pair_{bits}_{sum_bits}",
+        title="sum of factors",
+        component=_Pair(bits, sum_bits),
+        inputs=(Port("a", bits, "factor"), Port("b", bits, "factor"), Port("clear", 1, "begins a sum")),
+        outputs=(Port("sum", sum_bits + 1, "sum"),),
+        latency=2,
+    )
+
+
 def product(bits: int = 4, sum_bits: int = 10) -> Unit:
     return Unit(
         name=f"product_{bits}_{sum_bits}",

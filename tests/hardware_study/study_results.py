@@ -79,6 +79,7 @@ def unit(label: str, size: float = 1.0, *, recorded: bool = True, in_time: bool 
             "vectors": f"{folder}/vectors.txt",
         },
         flow_s=7.4,
+        errors_lsb={"D+ rms": 0.45, "D+ largest": 1.44, "D- rms": 1.6, "D- largest": 11.2} if "(" in label else {},
     )
 
 

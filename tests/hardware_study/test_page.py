@@ -84,7 +84,7 @@ def test_every_unit_file_and_check_is_there(count: int) -> None:
     page = Page(render_page(result))
     assert [unquote(link) for link in page.links] == [path for unit in result.units for path in unit.files.values()]
     for one in result.units:
-        assert len(page.rows_of(one.label)) == (3 if count == 1 else 4)  # units, each at its best, two networks
+        assert len(page.rows_of(one.label)) == (3 if count == 1 else 4) + bool(one.errors_lsb)
     for what in {check.what for one in result.units for check in one.checks}:
         assert len(page.rows_of(what)) == count
 
@@ -98,7 +98,7 @@ def test_ratios_are_against_the_baseline() -> None:
     assert inertial == "2,000|2.000x|"  # the mean of 1600, 2000 and 2400: normal operands do not count
     assert zero_delay == "900|2.000x|"
     assert (cells, checks) == ("700", "3 of 4|1 undecided|")
-    assert best[1:] == ["1,000|2.000x|", "2,000|2.000x|", "1,970|2.000x|", "1,120|2.000x|"]
+    assert best[1:] == ["1,000|2.000x|", "1,970|2.000x|", "1,000|2.000x|"]
     assert steps[0][1:] == ["2.00|2.000x|", "0.900|2.000x|", "0.00250|2.000x|", "4.10|1.000x|"]
     assert steps[1][1:3] == ["4.00|2.000x|", "1.80|2.000x|"]
 
@@ -184,4 +184,12 @@ def test_an_energy_that_was_not_measured_is_a_dash() -> None:
     bare = replace(result.units[1].points[0], energy_fj=None)
     other = replace(result.units[1], points=(bare, *result.units[1].points[1:]))
     page = Page(render_page(replace(result, units=(result.units[0], other))))
-    assert page.rows_of(LABELS[1])[1][2] == f"{NONE}|"
+    assert [row[1:] for row in page.rows if row[0].startswith("smallest")][1] == ["750", "2.25", NONE]
+
+
+def test_errors_of_adders_stand_beside_what_they_cost_the_thriftiest_first() -> None:
+    page = Page(render_page(study(5, sizes=(1, 1.6, 0.7, 0.6, 0.65))))
+    head = next(i for i, row in enumerate(page.rows) if "D+ rms, LSB" in row)
+    assert [row[0].split("|")[0] for row in page.rows[head + 1 : head + 4]] == [LABELS[3], LABELS[4], LABELS[2]]
+    assert page.rows[head + 1][1:] == ["0.450", "1.440", "1.600", "11.200", "600", "1,182"]
+    assert not any("Adders of logarithms" in words for words in Page(render_page(study(2))).words)

@@ -116,7 +116,7 @@ def prove_table(
                 f"{design.name}, table of {name}: needs {1 << bits} entries of {design.outputs[name]} bits"
             )
     files = {"design.il": design.text, "table.il": _table_rtlil(design, checked)}
-    gold = f"read_rtlil table.il\nhierarchy -check -top {design.name}\nproc -norom\nopt_clean"
+    gold = f"read_rtlil table.il\nhierarchy -check -top {design.name}\nbmuxmap\nopt -fast"
     gate = f"read_rtlil design.il\nhierarchy -check -top {design.name}\nproc\nflatten\nopt_clean"
     return _proof(_sat, design.name, (gold, gate), files, timeout_s, cache)
 
@@ -203,11 +203,16 @@ def _table_rtlil(design: Design, tables: Mapping[str, NDArray[Any]]) -> str:
             lines.append(f"  wire width {width} {direction} {number} \\{name}")
             number += 1
     bits = sum(design.inputs.values())
-    lines += ["  process $1", f"    switch {{ {' '.join(chr(92) + name for name in reversed(design.inputs))} }}"]
-    columns = {name: (design.outputs[name], table.tolist()) for name, table in tables.items()}
-    for entry in range(1 << bits):
-        lines.append(f"      case {bits}'{entry:0{bits}b}")
+    for name, table in tables.items():
+        width = design.outputs[name]
+        entries = "".join(f"{entry:0{width}b}" for entry in reversed(table.tolist()))
         lines += [
-            f"        assign \\{name} {width}'{table[entry]:0{width}b}" for name, (width, table) in columns.items()
+            f"  cell $bmux $lookup_{name}",
+            f"    parameter \\WIDTH {width}",
+            f"    parameter \\S_WIDTH {bits}",
+            f"    connect \\A {width << bits}'{entries}",
+            f"    connect \\S {{ {' '.join(chr(92) + port for port in reversed(design.inputs))} }}",
+            f"    connect \\Y \\{name}",
+            "  end",
         ]
-    return "\n".join([*lines, "    end", "  end", "end", ""])
+    return "\n".join([*lines, "end", ""])

@@ -195,7 +195,7 @@ def _driver(design: Design, inputs: dict[str, int]) -> str:
     if design.clocked:
         clock = _mangled(CLOCK)
         body += [f"top.{clock}.set(false);", "top.step();", f"top.{clock}.set(true);"]
-    body.append("top.step();")
+    body += ["top.step();"] * (2 if design.clocked else 1)  # once for registers, once for what depends on them
     body += [
         f"get(top.{_mangled(name)}, out[{i}] + row * {words(width)});"
         for i, (name, width) in enumerate(design.outputs.items())

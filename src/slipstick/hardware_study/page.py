@@ -10,7 +10,6 @@ from slipstick.hardware_study.results import (
     ZERO_DELAY,
     Check,
     NetworkCost,
-    PointResult,
     StudyResult,
     UnitResult,
 )
@@ -47,6 +46,8 @@ def write_plots(result: StudyResult, folder: Path) -> list[Path]:
 def render_page(result: StudyResult) -> str:
     """The page; links are relative to the study's folder."""
     colours = unit_colours(result)
+    units = [_unit(unit, result.against, colour) for unit, colour in zip(result.units, colours, strict=True)]
+    thriftiest = sorted(zip(result.units, units, strict=True), key=lambda pair: pair[0].least_energy_fj(INERTIAL))
     return render(
         "slipstick.hardware_study",
         "page.html.jinja",
@@ -56,7 +57,8 @@ def render_page(result: StudyResult) -> str:
         facts=_facts(result),
         energy_over=", ".join(map(operands_text, roles(result))),
         failed=[(unit.label, check) for unit in result.units for check in unit.checks if check.failed],
-        units=[_unit(unit, result.against, colour) for unit, colour in zip(result.units, colours, strict=True)],
+        units=units,
+        adders=[told for unit, told in thriftiest if unit.errors_lsb],
         networks=[_network(result, name) for name in dict.fromkeys(cost.network for cost in result.networks)],
         colours={unit.label: colour for unit, colour in zip(result.units, colours, strict=True)},
         figures=pictures(list(study_plots(result).values())),
@@ -90,8 +92,12 @@ def _unit(unit: UnitResult, base: UnitResult, colour: str) -> dict[str, Any]:
         "passed": f"{sum(check.outcome in _HELD for check in unit.checks)} of {len(unit.checks)}",
         "undecided": sum(check.outcome == "undecided" for check in unit.checks),
         "failed": sum(check.failed for check in unit.checks),
-        "smallest": _costs(unit.points[unit.smallest], base.points[base.smallest]),
-        "thriftiest": _costs(unit.points[unit.thriftiest], base.points[base.thriftiest]),
+        "least": {
+            "area": _cell(unit.least_area_um2, base.least_area_um2),
+            "inertial": _cell(unit.least_energy_fj(INERTIAL), base.least_energy_fj(INERTIAL)),
+            "zero_delay": _cell(unit.least_energy_fj(ZERO_DELAY), base.least_energy_fj(ZERO_DELAY)),
+        },
+        "errors": {name: f"{value:.3f}" for name, value in unit.errors_lsb.items()},
         "best": _best(unit),
         "checks": [_check(check) for check in unit.checks],
         "files": [(name, quote(path)) for name, path in unit.files.items()],
@@ -100,17 +106,8 @@ def _unit(unit: UnitResult, base: UnitResult, colour: str) -> dict[str, Any]:
     }
 
 
-def _cell(value: float | None, base: float | None) -> Cell:
-    return amount_text(value), ratio_text(value, base) if value is not None and base is not None else ""
-
-
-def _costs(point: PointResult, base: PointResult) -> dict[str, Cell]:
-    return {"area": _cell(point.area_um2, base.area_um2), "energy": _cell(_energy(point), _energy(base))}
-
-
-def _energy(point: PointResult) -> float | None:
-    """With glitches, fJ; None where it was not measured."""
-    return None if point.energy_fj is None else point.energy_fj[INERTIAL]
+def _cell(value: float, base: float) -> Cell:
+    return amount_text(value), ratio_text(value, base)
 
 
 def _best(unit: UnitResult) -> list[dict[str, str]]:
@@ -126,7 +123,7 @@ def _best(unit: UnitResult) -> list[dict[str, str]]:
                 "mapping": point.mapping,
                 "area": amount_text(point.area_um2),
                 "period": f"{point.period_ns:.2f}",
-                "energy": amount_text(_energy(point)),
+                "energy": amount_text(None if point.energy_fj is None else point.energy_fj[INERTIAL]),
             }
         )
     return rows

@@ -1,3 +1,4 @@
+# amaranth: UnusedElaboratable=no
 """From LinearAccumulate's integer back to a logarithm: the nearest code, by comparison with every threshold.
 
 The sum's magnitude is normalised, its mantissa compared with 2^((2r+1) / (2 gamma)) for every r. A negative sum is not

@@ -1,3 +1,4 @@
+# amaranth: UnusedElaboratable=no
 """The processing element of LinearAccumulate: n products in a cycle, summed exactly and added to one accumulator.
 
 "tree" shifts the constant of every lane into the accumulator's window, as the single core does, and sums what comes

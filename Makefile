@@ -46,6 +46,10 @@ develop: $(VENV)/.requirements ## editable install: sees changed Python at once,
 test: $(VENV)/.package ## install, then run the tests against the installed package
 	@$(BIN)/python -m pytest -n $(JOBS)
 
+.PHONY: test-long
+test-long: $(VENV)/.package ## hardware tests of millions of vectors, which `make test` leaves out (half an hour)
+	@$(BIN)/python -m pytest -n $(JOBS) --dist loadfile -m long tests/hardware
+
 .PHONY: lint
 lint: $(VENV)/.requirements ## ruff and mypy
 	$(BIN)/ruff check .

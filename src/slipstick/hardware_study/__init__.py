@@ -1,5 +1,5 @@
 """What the hardware of an arithmetic costs: units proved, synthesised, measured and compared. Needs
-``slipstick[hardware]`` and ``slipstick[train]``."""
+``slipstick[hardware]``."""
 
 from slipstick.hardware_study.config import HardwareStudy, load_study
 from slipstick.hardware_study.results import StudyResult, UnitResult

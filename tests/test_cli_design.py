@@ -87,9 +87,28 @@ def test_other_forms_are_designed_too(options: str, name: str, capsys: pytest.Ca
     assert arithmetic.tables[0].tolist() == record["tables"]["plus"]
 
 
+def test_tables_of_least_logic_are_a_design_like_others(capsys: pytest.CaptureFixture[str]) -> None:
+    options = "--frac-bits 3 --search logic --exact-through 1 --steps 900 --seed 2 --like designed-4 --end 39"
+    assert run(f"design {options}") == 0
+    out = capsys.readouterr().out
+    assert "\n  this design " in out
+    assert out.splitlines()[-1] == 'use it: slipstick compare --arithmetic "LNS(5,3) design-F3-logic.json"'
+    text = Path("design-F3-logic.json").read_text()
+    record = json.loads(text)
+    assert record["command"] == f"slipstick design {options}"
+    assert record["seed"] == 2
+    assert len(record["tables"]["plus"]) == 41
+    assert load_adder("design-F3-logic.json").to_dict() == record["adder"]
+    assert run(f"{record['command'].removeprefix('slipstick ')} --out again.json --plot again.svg") == 0
+    assert Path("again.json").read_text() == text
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [
+        ("--search logic --like none", "like='none': no such adder to take bounds from (add='none'"),
+        ("--search logic --like designed-4 --end 9", "end=9: D+(10) has no value with an error of"),
+        ("--search logic --steps 0", "steps=0: must be 1 or more"),
         ("--resume", "design-F3-4-segments.annealing.json: there is no interrupted annealing to resume"),
         ("--index 2,x,63", "--index '2,x,63': write integers with commas between"),
         ("--index 2,63", "--index '2,63': write 3 integers with commas between"),
@@ -107,7 +126,7 @@ def test_other_forms_are_designed_too(options: str, name: str, capsys: pytest.Ca
         ("--frac-bits 13", "frac_bits=13: designs exist for 1 to 12"),
         ("--weights nothing", "nothing: no such file"),
         ("--form spline", "form='spline': choose piecewise-linear, indexed-table or table"),
-        ("--search greedy", "search='greedy': choose optimal or anneal"),
+        ("--search greedy", "search='greedy': choose optimal, anneal or logic"),
         ("--search anneal --steps 0", "needs steps, chains >= 1"),
         ("--search anneal --price-segment -1", "Prices(segment=-1.0): must lie in 0 to 1000"),
     ],

@@ -271,7 +271,7 @@ def test_progress_names_each_part_and_ends_at_its_end():
         ({"frac_bits": 0}, "frac_bits=0: designs exist for 1 to 12"),
         ({"frac_bits": 13}, "frac_bits=13: designs exist for 1 to 12"),
         ({"form": "spline"}, "form='spline': choose piecewise-linear, indexed-table or table"),
-        ({"search": "greedy"}, "search='greedy': choose optimal or anneal"),
+        ({"search": "greedy"}, "search='greedy': choose optimal, anneal or logic"),
         ({"index_bits": 9}, "index_bits=9: kernels index with 6, 7 or 8 bits"),
         ({"entries": 0}, "entries=0: must lie in 1 to 4096"),
         ({"bound_bits": -1}, "bound_bits=-1: must be 1 or more, or 0 for free bounds"),

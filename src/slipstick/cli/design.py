@@ -19,6 +19,7 @@ from slipstick.arithmetic.design_file import DESIGN_SUFFIX
 from slipstick.arithmetic.published import named_adder
 from slipstick.design.annealing import Prices, Schedule
 from slipstick.design.evaluation import Evaluation, evaluate
+from slipstick.design.logic_tables import LogicSearch
 from slipstick.design.records import design_record
 from slipstick.design.request import DesignRequest
 from slipstick.design.search import Designer
@@ -31,11 +32,11 @@ from slipstick.train.atomic_files import write_json
 from slipstick.train.interrupts import Interrupted
 
 _DEFAULT = DesignRequest(5)
-_SCHEDULE, _PRICES = Schedule(), Prices()
+_SCHEDULE, _PRICES, _LOGIC = Schedule(), Prices(), LogicSearch()
 _NO_NUMBER = 1e6  # a table that cancels has an error of 2^30 there
 PICTURE_SUFFIXES = (".png", ".pdf", ".svg")
 
-Search = Annotated[str, typer.Option(help="optimal (exact) or anneal.")]
+Search = Annotated[str, typer.Option(help="optimal (exact) or anneal; or logic: tables of any values, least logic.")]
 Price = typer.Option(help="LSB^2 of mean square error paid for one (annealing).")
 
 
@@ -65,15 +66,24 @@ def design(
         str | None,
         typer.Option(metavar="SHIFT,BASE,TOP", help="Constant on classes min(d, BASE + (d >> SHIFT), TOP)."),
     ] = None,
-    steps: Annotated[int, typer.Option(help="Proposals per chain (annealing).")] = _SCHEDULE.steps,
+    steps: Annotated[
+        int | None,
+        typer.Option(help=f"Proposals per chain (annealing: {_SCHEDULE.steps:,}) or in all (logic: {_LOGIC.steps:,})."),
+    ] = None,
     chains: Annotated[int, typer.Option(help="Restarts side by side (annealing).")] = _SCHEDULE.chains,
     hottest: Annotated[float, typer.Option(help="First temperature, LSB^2.")] = _SCHEDULE.hottest,
     coldest: Annotated[float, typer.Option(help="Last temperature, LSB^2.")] = _SCHEDULE.coldest,
-    seed: Annotated[int, typer.Option(help="Of the annealing.")] = _SCHEDULE.seed,
+    seed: Annotated[int, typer.Option(help="Of the annealing, or of logic.")] = _SCHEDULE.seed,
     price_bias: Annotated[float, Price] = _PRICES.bias,
     price_segment: Annotated[float, Price] = _PRICES.segment,
     price_shift: Annotated[float, Price] = _PRICES.shift,
     price_comparator_bit: Annotated[float, Price] = _PRICES.comparator_bit,
+    like: Annotated[
+        str, typer.Option(metavar="NAME", help="Adder or design file with the errors allowed (logic).")
+    ] = _LOGIC.like,
+    end: Annotated[
+        int | None, typer.Option(help="The last d with a value other than 0 (logic). Default: where --like ends.")
+    ] = None,
     out: Annotated[Path | None, typer.Option(metavar="FILE.json", help="The design file.")] = None,
     plot: Annotated[Path | None, typer.Option(metavar="FILE.png", help="The picture; default: beside it.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with an interrupted annealing.")] = False,
@@ -94,8 +104,11 @@ def design(
         bound_bits=bound_bits,
         exponents=None if exponents is None else tuple(_integers("--exponents", exponents)),
         index=None if index is None else IndexForm(*_integers("--index", index, 3)),
-        schedule=Schedule(steps, chains, hottest, coldest, seed),
+        schedule=Schedule(
+            _SCHEDULE.steps if steps is None or search == "logic" else steps, chains, hottest, coldest, seed
+        ),
         prices=Prices(price_bias, price_segment, price_shift, price_comparator_bit),
+        logic=LogicSearch(_LOGIC.steps if steps is None else steps, seed, like, end),
     )
     file = out or Path(f"design-F{frac_bits}-{_size(request)}.json")
     picture = plot or file.with_suffix(".png")
@@ -130,6 +143,8 @@ def _integers(option: str, text: str, count: int | None = None) -> list[int]:
 
 
 def _size(request: DesignRequest) -> str:
+    if request.search == "logic":
+        return "logic"
     return {
         "piecewise-linear": f"{request.segments}-segments",
         "indexed-table": f"{request.index_bits}-bit-index",

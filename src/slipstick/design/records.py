@@ -20,7 +20,7 @@ def design_record(request: DesignRequest, adder: Adder) -> dict[str, Any]:
         "adder": adder.to_dict(),
         "tables": {name: table.tolist() for name, table in zip(("plus", "minus"), tables, strict=True)},
         "request": request.to_dict(),
-        "seed": request.schedule.seed if request.search == "anneal" else None,
+        "seed": {"anneal": request.schedule.seed, "logic": request.logic.seed}.get(request.search),
         "evaluation": evaluate(adder, request.frac_bits, request.objective_weights()).to_dict(),
         "command": command(request),
     }
@@ -43,9 +43,9 @@ def _words(key: str, value: Any) -> list[str]:
     option = f"--{key.replace('_', '-')}"
     if isinstance(value, bool):
         return [option if value else f"--no-{option[2:]}"]
-    if key in ("schedule", "prices"):
+    if key in ("schedule", "prices", "logic"):
         prefix = "--price-" if key == "prices" else "--"
-        return [f"{prefix}{k.replace('_', '-')} {v}" for k, v in value.items() if v]
+        return [f"{prefix}{k.replace('_', '-')} {shlex.quote(str(v))}" for k, v in value.items() if v]
     if key == "index":
         form = IndexForm(**value)
         return [f"{option} {form.shift},{form.base},{form.top}"]

@@ -7,12 +7,13 @@ from typing import Any, Literal
 from slipstick.arithmetic.indexed_table import IndexForm
 from slipstick.design.annealing import Prices, Schedule
 from slipstick.design.constraints import Constraints
+from slipstick.design.logic_tables import LogicSearch
 from slipstick.design.target import DOMAIN_OCTAVES, FRAC_BITS, Target
 from slipstick.design.weights import Weights
 from slipstick.errors import SpecificationError
 
 Form = Literal["piecewise-linear", "indexed-table", "table"]
-Search = Literal["optimal", "anneal"]
+Search = Literal["optimal", "anneal", "logic"]
 
 FREE_BOUNDS_UNTIL = 6
 """Widest frac_bits for which bounds are free by default: the exact search then takes seconds."""
@@ -24,7 +25,8 @@ COARSE_BOUND_BITS = 7
 @dataclass(frozen=True)
 class DesignRequest:
     """frac_bits: F of the format, 1 to 12. form: "piecewise-linear", "indexed-table" (fine near zero, coarse beyond)
-    or "table" (uniform). search, of the piece-wise linear form: "optimal" (exact) or "anneal".
+    or "table" (uniform). search, of the piece-wise linear form: "optimal" (exact) or "anneal"; "logic" instead finds
+    tables of any values whose logic is small.
 
     segments: of each function, piece-wise linear. index_bits: of an indexed table, 6 to 8. entries: of a uniform table.
     weights: of distances, see ``Weights``. zero_bias: bring the weighted mean error to zero. exact_through: D- is
@@ -32,7 +34,7 @@ class DesignRequest:
     so that an update too small to raise a weight is too small to lower it. swamping: the smallest |u|/|w| that still
     moves a weight, both ways. bound_bits: significant bits of bounds; None: free up to F = 6, then 7; 0: free.
     exponents: slopes 2^e allowed. index: piece-wise linear tables constant on these classes. schedule and prices: of
-    the annealing.
+    the annealing. logic: of the search for small logic.
     """
 
     frac_bits: int
@@ -51,6 +53,7 @@ class DesignRequest:
     index: IndexForm | None = None
     schedule: Schedule = field(default_factory=Schedule)
     prices: Prices = field(default_factory=Prices)
+    logic: LogicSearch = field(default_factory=LogicSearch)
 
     def __post_init__(self) -> None:
         if self.frac_bits not in FRAC_BITS:
@@ -59,8 +62,10 @@ class DesignRequest:
             )
         if self.form not in ("piecewise-linear", "indexed-table", "table"):
             raise SpecificationError(f"form={self.form!r}: choose piecewise-linear, indexed-table or table")
-        if self.search not in ("optimal", "anneal"):
-            raise SpecificationError(f"search={self.search!r}: choose optimal or anneal")
+        if self.search not in ("optimal", "anneal", "logic"):
+            raise SpecificationError(f"search={self.search!r}: choose optimal, anneal or logic")
+        if self.search == "logic" and self.form != "piecewise-linear":
+            raise SpecificationError(f"form={self.form!r}: search='logic' chooses the form itself; leave it out")
         if self.index_bits not in (6, 7, 8):
             raise SpecificationError(f"index_bits={self.index_bits!r}: kernels index with 6, 7 or 8 bits")
         if not 1 <= self.entries <= 4096:
@@ -111,9 +116,17 @@ class DesignRequest:
     def to_dict(self) -> dict[str, Any]:
         """Plain data; what the form and the search do not use is left out."""
         annealing = {"schedule", "prices"}
+        everything = {f.name for f in fields(self)}
         unused = {
-            "piecewise-linear": {"index_bits", "entries"} | (set() if self.search == "anneal" else annealing),
-            "indexed-table": {"segments", "entries", "search", "bound_bits", "exponents", "index"} | annealing,
-            "table": {f.name for f in fields(self)} - {"frac_bits", "form", "entries", "weights"},
+            "piecewise-linear": {"index_bits", "entries", "logic"} | (set() if self.search == "anneal" else annealing),
+            "indexed-table": {"segments", "entries", "search", "bound_bits", "exponents", "index", "logic"} | annealing,
+            "table": everything - {"frac_bits", "form", "entries", "weights"},
         }[self.form]
-        return {key: value for key, value in asdict(self).items() if key not in unused and value is not None}
+        if self.search == "logic":
+            used = {"frac_bits", "search", "weights", "zero_bias", "exact_through", "swamping", "logic"}
+            unused = everything - used
+        return {key: value for key, value in asdict(self, dict_factory=_given).items() if key not in unused}
+
+
+def _given(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    return {key: value for key, value in pairs if value is not None}

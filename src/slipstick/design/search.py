@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from slipstick.arithmetic.adders import Adder, PiecewiseLinear, Segments
 from slipstick.design.annealing import Annealing
 from slipstick.design.indexed_tables import best_indexed_table, best_table
+from slipstick.design.logic_tables import least_logic
 from slipstick.design.optimal_segments import OptimalSegments
 from slipstick.design.request import DesignRequest
 from slipstick.design.segment_errors import NEVER, SegmentErrors
@@ -48,6 +49,8 @@ class Designer:
         request = self.request
         if request.form == "table":
             return best_table(request)
+        if request.search == "logic":
+            return least_logic(request, self._named("annealing logic"))
         adder = self._indexed_table() if request.form == "indexed-table" else self._piecewise_linear()
         if request.zero_bias:
             self._check_bias(adder)

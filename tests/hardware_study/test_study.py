@@ -15,6 +15,7 @@ from slipstick.hardware.operands import codes
 from slipstick.hardware.tools import MissingTool
 from slipstick.hardware.workload import ROLES
 from slipstick.hardware_study import HardwareStudy, networks_table, run_study, units_table
+from slipstick.hardware_study.config import Network
 from slipstick.hardware_study.networks import workload_of
 from slipstick.hardware_study.recording import NORMAL, of_training, recorded_operands
 from slipstick.hardware_study.results import INERTIAL, ZERO_DELAY
@@ -102,6 +103,14 @@ def test_a_step_costs_its_products(done):
     unit = done[1].units[0]
     expected = sum(workload.products(role) * unit.energy_fj[role][INERTIAL] for role in ROLES) * 1e-12
     assert linear.energy_mj[INERTIAL] == pytest.approx(expected)
+
+
+def test_a_transformers_step_has_the_products_of_its_layers_and_of_attention():
+    model = {"name": "transformer", "width": 8, "layers": 1, "heads": 2, "context": 4}
+    network = Network.model_validate({"name": "text", "model": model, "classes": 11, "batch": 3})
+    position, character, attention = 4 * 4 * 8, 11 * 8, 3 * 2 * 4 * 4 * 4
+    block = 4 * 8 * 8 + 2 * 8 * 32
+    assert workload_of(network).products("forward") == position + 12 * (2 * character + block) + 2 * attention
 
 
 def test_what_is_there_is_not_made_again(done, cache, monkeypatch):

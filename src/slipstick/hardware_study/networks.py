@@ -10,7 +10,7 @@ from slipstick.hardware.workload import KINDS, ROLES, Workload, training_step
 from slipstick.hardware_study.config import Network
 from slipstick.hardware_study.recording import NORMAL
 from slipstick.hardware_study.results import GLITCHES, NetworkCost, UnitResult
-from slipstick.train.config import Experiment, Transformer
+from slipstick.train.config import PYTHON_DOCS, Experiment, Transformer
 from slipstick.train.models import build_model
 
 
@@ -21,7 +21,8 @@ def network_costs(networks: Sequence[Network], units: Sequence[UnitResult]) -> l
 
 def workload_of(network: Network) -> Workload:
     """The products of a training step; no number is computed for it."""
-    experiment = Experiment(name="network", model=network.model)
+    text = isinstance(network.model, Transformer)
+    experiment = Experiment(name="network", model=network.model, data=PYTHON_DOCS if text else "digits")
     with torch.device("meta"):
         if isinstance(network.model, Transformer):
             model = build_model(experiment, (network.model.context,), network.classes)

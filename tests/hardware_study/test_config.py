@@ -10,6 +10,8 @@ pytest.importorskip("pyosys")
 from slipstick.errors import SpecificationError
 from slipstick.hardware_study import load_study
 
+ROOT = Path(__file__).parents[2]
+
 UNITS = """
 [[units]]
 kind = "fixed"
@@ -92,3 +94,11 @@ def test_no_units_and_no_file(tmp_path):
     assert "units: this key is missing" in refused(tmp_path, "clock_ns = 2\n")
     with pytest.raises(SpecificationError, match="no such experiment file"):
         load_study(tmp_path / "nothing.toml")
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "experiments" / "hardware").glob("*.toml")), ids=lambda path: path.name)
+def test_every_study_of_the_project_is_valid(path, monkeypatch):
+    monkeypatch.chdir(ROOT)  # designs are given from there
+    found = load_study(path)
+    assert found.name == f"hardware-{path.stem}"
+    assert len({unit.candidate().title for unit in found.units}) == len(found.units)

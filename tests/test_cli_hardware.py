@@ -9,8 +9,6 @@ pytest.importorskip("amaranth")
 pytest.importorskip("pyosys")
 
 from slipstick.cli import main
-from slipstick.hardware.liberty import load_library
-from slipstick.hardware.tools import MissingTool
 
 STUDY = """
 clock_ns = 2.0
@@ -46,11 +44,8 @@ def here(tmp_path, monkeypatch):
     return tmp_path
 
 
+@pytest.mark.usefixtures("nangate")
 def test_a_study_becomes_a_folder(here, capsys):
-    try:
-        load_library("nangate45")
-    except MissingTool:
-        pytest.skip("nangate45 is not installed")
     assert main(["hardware", "small.toml", "--cache", "kept"]) == 0
     out, err = capsys.readouterr()
     assert "against linear" in out
@@ -66,11 +61,8 @@ def test_a_study_becomes_a_folder(here, capsys):
     assert capsys.readouterr().out == out
 
 
+@pytest.mark.usefixtures("nangate")
 def test_a_unit_that_differs_ends_with_an_error(here, capsys, monkeypatch):
-    try:
-        load_library("nangate45")
-    except MissingTool:
-        pytest.skip("nangate45 is not installed")
     step = "slipstick.hardware.candidates.fixed_step"
     monkeypatch.setattr(step, lambda mac, a, b, acc: acc)
     assert main(["hardware", "small.toml", "--cache", "kept"]) == 1

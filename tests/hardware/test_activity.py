@@ -7,25 +7,14 @@ import pytest
 
 pytest.importorskip("amaranth")
 
-from tiny_library import netlist, tiny_library
+from tiny_library import netlist
 
 from slipstick.errors import SpecificationError
 from slipstick.hardware.activity import _delays, inertial, settle, zero_delay
-from slipstick.hardware.cache import Cache
 from slipstick.hardware.netlist import HIGH
 from slipstick.hardware.timing import FALL, RISE, Timing
 
 STEP_NS = 0.001
-
-
-@pytest.fixture(scope="module")
-def tiny(tmp_path_factory):
-    return tiny_library(tmp_path_factory.mktemp("library"))
-
-
-@pytest.fixture(scope="module")
-def cache(tmp_path_factory):
-    return Cache(tmp_path_factory.mktemp("cache"))
 
 
 def random_netlist(library, seed, inputs=6, gates=40):

@@ -5,27 +5,14 @@ import pytest
 
 pytest.importorskip("amaranth")
 
-from tiny_library import netlist, tiny_library
+from tiny_library import netlist
 
 from slipstick.hardware.activity import inertial, settle, zero_delay
-from slipstick.hardware.cache import Cache
 from slipstick.hardware.energy import energy
-from slipstick.hardware.liberty import load_library
 from slipstick.hardware.timing import Boundary, Timing
-from slipstick.hardware.tools import MissingTool
 
 VOLTAGE = 2.0
 HALF_CV2 = 0.5 * VOLTAGE**2  # fJ per fF
-
-
-@pytest.fixture(scope="module")
-def tiny(tmp_path_factory):
-    return tiny_library(tmp_path_factory.mktemp("library"))
-
-
-@pytest.fixture(scope="module")
-def cache(tmp_path_factory):
-    return Cache(tmp_path_factory.mktemp("cache"))
 
 
 def test_an_inverter_is_its_load_its_table_and_its_leakage(tiny):
@@ -83,25 +70,21 @@ def test_glitches_cost_energy_and_leakage_does_not_change(tiny):
     assert real.leakage_fj == smooth.leakage_fj
 
 
-def test_nangates_nand_is_looked_up():
-    try:
-        library = load_library("nangate45")
-    except MissingTool:
-        pytest.skip("nangate45 is not installed")
-    made = netlist(library, {"a": ["a"]}, {"y": ["y"]}, [("NAND2_X1", {"A1": "a", "A2": "1", "ZN": "y"})])
+def test_nangates_nand_is_looked_up(nangate):
+    made = netlist(nangate, {"a": ["a"]}, {"y": ["y"]}, [("NAND2_X1", {"A1": "a", "A2": "1", "ZN": "y"})])
     timing = Timing(made, Boundary(input_slew_ns=0.02, output_ff=3.0))
     found = energy(zero_delay(settle(made, {"a": [0, 1, 0]})), timing, period_ns=1.0)
-    load = 3.0 + library.wire_load.capacitance_ff(1)
-    arc = next(a for a in library.cell("NAND2_X1").pins["ZN"].power if a.related_pins == ("A1",))
+    load = 3.0 + nangate.wire_load.capacitance_ff(1)
+    arc = next(a for a in nangate.cell("NAND2_X1").pins["ZN"].power if a.related_pins == ("A1",))
 
     def looked_up(table):
         return np.interp(0.02, table.x, [np.interp(load, table.y, row) for row in table.values])
 
     assert found.internal_fj == pytest.approx((looked_up(arc.rise) + looked_up(arc.fall)) / 2)
-    assert found.switching_fj == pytest.approx(0.5 * load * library.voltage**2)
+    assert found.switching_fj == pytest.approx(0.5 * load * nangate.voltage**2)
     states = {
         when.truth_table(("A1", "A2")).index(1): power
-        for when, power in library.cell("NAND2_X1").leakage_uw
+        for when, power in nangate.cell("NAND2_X1").leakage_uw
         if when is not None
     }
     assert found.leakage_fj == pytest.approx((2 * states[0b01] + states[0b11]) / 3)

@@ -17,14 +17,12 @@ from slipstick.arithmetic import Adder
 from slipstick.arithmetic.gaussian_logarithm import CANCEL
 from slipstick.arithmetic.published import named_adder
 from slipstick.hardware.formal import prove_netlist, prove_table
-from slipstick.hardware.liberty import load_library
 from slipstick.hardware.models.fixed import FixedMac
 from slipstick.hardware.rtl.linear_fixed import fixed_mac_unit
 from slipstick.hardware.rtl.log_adder import log_adder_unit
 from slipstick.hardware.rtl.log_mac import log_mac_unit
 from slipstick.hardware.rtl.mac import clocked_mac_unit
 from slipstick.hardware.synthesis import Mapping, synthesise
-from slipstick.hardware.tools import MissingTool
 from slipstick.hardware.unit import Unit
 
 EIGHT_BITS = LogArithmetic(LNS(3, 3), accumulator="operand")
@@ -48,12 +46,7 @@ ADDERS = [
 ]
 
 
-@pytest.fixture(scope="module", autouse=True)
-def library() -> None:
-    try:
-        load_library("nangate45")
-    except MissingTool:
-        pytest.skip("nangate45 is not installed")
+pytestmark = pytest.mark.usefixtures("nangate")
 
 
 @pytest.mark.parametrize("name", UNITS)

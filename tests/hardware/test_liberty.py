@@ -8,30 +8,13 @@ import pytest
 
 pytest.importorskip("amaranth")
 
-from tiny_library import LOADS_FF, SLEWS_PS, plane, tiny_library
+from tiny_library import LOADS_FF, SLEWS_PS, plane
 
 from slipstick.errors import SpecificationError
 from slipstick.hardware.boolean import Expression
-from slipstick.hardware.liberty import Library, Table, WireLoad, find_library, load_library
+from slipstick.hardware.liberty import Library, Table, WireLoad, find_library
 from slipstick.hardware.liberty_text import parse_groups, without_comments
 from slipstick.hardware.tools import MissingTool
-
-
-def installed(name):
-    try:
-        return load_library(name)
-    except MissingTool:
-        pytest.skip(f"{name} is not installed")
-
-
-@pytest.fixture(scope="module")
-def tiny(tmp_path_factory):
-    return tiny_library(tmp_path_factory.mktemp("library"))
-
-
-@pytest.fixture(scope="module")
-def nangate():
-    return installed("nangate45")
 
 
 @pytest.mark.parametrize(
@@ -162,7 +145,7 @@ def test_nangate_is_left_alone_where_it_is_no_logic(nangate):
     assert nangate.wire_load
 
 
-def test_osu018_speaks_in_the_same_units():
+def test_osu018_speaks_in_the_same_units(installed):
     """180 nm at 1.8 V: a NAND takes some ten fF and some tens of fJ."""
     library = installed("osu018")
     nand = library.cell("NAND2X1")

@@ -9,7 +9,6 @@ from slipstick import LNS, LogArithmetic, SpecificationError
 from slipstick.arithmetic.published import named_adder
 from slipstick.design import TableErrors, Weights, evaluate
 from slipstick.hardware import operands
-from slipstick.hardware.cache import Cache
 from slipstick.hardware.candidates import LogCandidate, clocked_units
 from slipstick.hardware.measurement import energies, synthesised
 from slipstick.hardware.ranking import Cost, Ranked, pareto, rank, ranking_table
@@ -17,11 +16,6 @@ from slipstick.hardware.synthesis import Mapping
 
 FORMAT = LNS(3, 3)
 CLOCK = 2.5
-
-
-@pytest.fixture(scope="module")
-def cache(tmp_path_factory):
-    return Cache(tmp_path_factory.mktemp("cache"))
 
 
 @pytest.fixture(scope="module")

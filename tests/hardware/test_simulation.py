@@ -9,14 +9,8 @@ pytest.importorskip("pyosys")
 from tiny_units import accumulator, pair, product, wide
 
 from slipstick.errors import SpecificationError
-from slipstick.hardware.cache import Cache
 from slipstick.hardware.rtlil import Design
 from slipstick.hardware.simulation import Simulator
-
-
-@pytest.fixture(scope="module")
-def cache(tmp_path_factory):
-    return Cache(tmp_path_factory.mktemp("cache"))
 
 
 @pytest.fixture(scope="module")

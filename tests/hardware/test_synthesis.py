@@ -16,35 +16,18 @@ from slipstick.hardware.activity import inertial, settle, zero_delay
 from slipstick.hardware.cache import Cache
 from slipstick.hardware.energy import energy
 from slipstick.hardware.formal import prove_netlist, prove_table
-from slipstick.hardware.liberty import load_library
 from slipstick.hardware.simulation import Simulator
 from slipstick.hardware.synthesis import Mapping, synthesise
 from slipstick.hardware.timing import Timing
-from slipstick.hardware.tools import MissingTool, ToolTimeout
+from slipstick.hardware.tools import ToolTimeout
 
 LIBRARIES = ("nangate45", "osu018")
 
 
-@pytest.fixture(scope="module")
-def cache(tmp_path_factory):
-    return Cache(tmp_path_factory.mktemp("cache"))
-
-
 @pytest.fixture(scope="module", params=LIBRARIES)
-def mapping(request):
-    try:
-        load_library(request.param)
-    except MissingTool:
-        pytest.skip(f"{request.param} is not installed")
+def mapping(request, installed):
+    installed(request.param)
     return Mapping(library=request.param, target_ps={"nangate45": 600, "osu018": 3000}[request.param])
-
-
-@pytest.fixture(scope="module")
-def nangate():
-    try:
-        return load_library("nangate45")
-    except MissingTool:
-        pytest.skip("nangate45 is not installed")
 
 
 def operands(rows=400):

@@ -5,20 +5,13 @@ import pytest
 
 pytest.importorskip("amaranth")
 
-from tiny_library import netlist, tiny_library
+from tiny_library import netlist
 
 from slipstick.errors import SpecificationError
-from slipstick.hardware.liberty import load_library
 from slipstick.hardware.netlist import Netlist
 from slipstick.hardware.timing import FALL, RISE, Boundary, Timing
-from slipstick.hardware.tools import MissingTool
 
 PIN, WIRE = 2.0, {1: 1.0, 2: 1.5, 3: 2.0}  # fF; of the library's pins and wires
-
-
-@pytest.fixture(scope="module")
-def tiny(tmp_path_factory):
-    return tiny_library(tmp_path_factory.mktemp("library"))
 
 
 def test_an_inverter_takes_what_its_table_says(tiny):
@@ -111,30 +104,26 @@ def test_a_register_on_another_clock_is_refused(tiny):
         netlist(tiny, {"clk": ["clk"], "g": ["g"]}, {"q": ["q"]}, [("DFF", {"D": "g", "CK": "g", "Q": "q"})])
 
 
-def test_nangates_chain_is_looked_up_step_by_step():
+def test_nangates_chain_is_looked_up_step_by_step(nangate):
     """NAND2, XOR2, INV between a flip-flop and itself, by NumPy's interpolation instead of ours."""
-    try:
-        library = load_library("nangate45")
-    except MissingTool:
-        pytest.skip("nangate45 is not installed")
     cells = [
         ("DFF_X1", {"D": "d", "CK": "clk", "Q": "q"}),
         ("NAND2_X1", {"A1": "q", "A2": "1", "ZN": "n"}),
         ("INV_X1", {"A": "n", "ZN": "d"}),
     ]
-    made = netlist(library, {"clk": ["clk"]}, {"q": ["q"]}, cells)
+    made = netlist(nangate, {"clk": ["clk"]}, {"q": ["q"]}, cells)
     timing = Timing(made, Boundary(clock_slew_ns=0.01))
-    wire = library.wire_load
+    wire = nangate.wire_load
 
     def looked_up(table, slew, load):
         rows = [np.interp(load, table.y, row) for row in table.values]
         return float(np.interp(slew, table.x, rows))
 
     def arc(cell, output, source):
-        return next(a for a in library.cell(cell).pins[output].timing if a.related_pin == source)
+        return next(a for a in nangate.cell(cell).pins[output].timing if a.related_pin == source)
 
     def setup(edge):
-        arcs = [a for a in library.cell("DFF_X1").pins["D"].timing if a.kind == "setup_rising"]
+        arcs = [a for a in nangate.cell("DFF_X1").pins["D"].timing if a.kind == "setup_rising"]
         return getattr(arcs[0], edge)
 
     periods = []
@@ -146,7 +135,7 @@ def test_nangates_chain_is_looked_up_step_by_step():
             ("INV_X1", "ZN", "A", q_edge, 1, [("DFF_X1", "D")]),
         ]
         for cell, output, source, edge, sinks, pins in stages:
-            caps = [getattr(library.cell(c).pins[p], f"{edge}_ff") for c, p in pins]
+            caps = [getattr(nangate.cell(c).pins[p], f"{edge}_ff") for c, p in pins]
             load = wire.capacitance_ff(sinks) + sum(caps)
             found = arc(cell, output, source)
             delay = looked_up(getattr(found, edge), slew, load)

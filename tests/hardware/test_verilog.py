@@ -53,11 +53,6 @@ FAMILIES = {
 }
 
 
-@pytest.fixture(scope="module")
-def cache(tmp_path_factory):
-    return Cache(tmp_path_factory.mktemp("cache"))
-
-
 def read_back(text, name, folder):
     (folder / "read.v").write_text(text)
     script = f"read_verilog read.v\nhierarchy -check -top {name}\nproc\nwrite_rtlil read.il\n"

@@ -11,11 +11,11 @@ pytest.importorskip("matplotlib")
 
 from study_results import LABELS, study
 
+from slipstick.hardware.exploration import front
 from slipstick.hardware_study.figures import (
     area_and_period,
     energy_by_operands,
     energy_parts,
-    front,
     study_plots,
     training_energy,
     unit_colours,
@@ -78,7 +78,7 @@ def test_the_front_has_exactly_the_points_that_no_other_beats() -> None:
     points = [
         PointResult("mac", "m", area, period) for area, period in ((9, 1.0), (5, 2.0), (6, 2.0), (5, 3.0), (4, 3.5))
     ]
-    assert [(p.area_um2, p.period_ns) for p in front(points)] == [(9, 1.0), (5, 2.0), (4, 3.5)]
+    assert [(p.area_um2, p.period_ns) for p in reversed(front(points))] == [(9, 1.0), (5, 2.0), (4, 3.5)]
     unit = study(1).units[0]
     ahead = front(unit.points)
     for point in unit.points:

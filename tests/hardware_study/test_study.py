@@ -10,9 +10,7 @@ pytest.importorskip("pyosys")
 
 from slipstick.hardware.cache import Cache
 from slipstick.hardware.exploration import best, front
-from slipstick.hardware.liberty import load_library
 from slipstick.hardware.operands import codes
-from slipstick.hardware.tools import MissingTool
 from slipstick.hardware.workload import ROLES
 from slipstick.hardware_study import HardwareStudy, networks_table, run_study, units_table
 from slipstick.hardware_study.config import Network
@@ -40,11 +38,7 @@ def study(out, **fields):
 
 
 @pytest.fixture(scope="module")
-def cache(tmp_path_factory):
-    try:
-        load_library("nangate45")
-    except MissingTool:
-        pytest.skip("nangate45 is not installed")
+def cache(tmp_path_factory, nangate):
     return Cache(tmp_path_factory.mktemp("cache"))
 
 

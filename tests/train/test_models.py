@@ -12,7 +12,7 @@ from slipstick.train.models import build_model
 
 
 def model(size: int = 32, classes: int = 10, **fields: object) -> nn.Module:
-    return build_model(Experiment(name="a", model=fields), (3, size, size), classes)
+    return build_model(Experiment(name="a", model=fields).model, (3, size, size), classes)
 
 
 def convolutions(network: nn.Module) -> list[int]:
@@ -43,7 +43,7 @@ def test_every_network_maps_images_to_logits_and_learns_every_parameter(fields: 
 def transformer(**fields: object) -> nn.Module:
     torch.manual_seed(0)
     chosen = Experiment(name="a", data="python-docs", model={"name": "transformer", **fields})
-    return build_model(chosen, (chosen.model.context,), 20)
+    return build_model(chosen.model, (chosen.model.context,), 20)
 
 
 def test_the_transformer_maps_codes_to_logits_and_learns_every_parameter() -> None:

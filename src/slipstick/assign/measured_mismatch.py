@@ -47,7 +47,7 @@ def measured_mismatch(
     data = load_data(experiment)
     offsets = range(1 - assignment.minimum_bits, MORE_BITS + 1)
     say(f"mismatch: the float32 network rounded, {len(offsets)} levels of B_min, {data.test_samples} test samples")
-    model = build_model(experiment, data.shape, data.classes)
+    model = build_model(experiment.model, data.shape, data.classes)
     model.load_state_dict(read_model_state(run_folder(experiment))[0])
     bar: AbstractContextManager[Callable[[int], None]] = nullcontext(lambda _: None)
     if not quiet:

@@ -12,7 +12,7 @@ from slipstick.cli.design import design
 from slipstick.cli.design_exponential import design_exp
 from slipstick.cli.hardware import hardware
 from slipstick.cli.options import Out, Overwrite, Resume, Set
-from slipstick.cli.runs import diverged, print_runs
+from slipstick.cli.runs import failure, print_runs
 
 app = typer.Typer(
     help="Train PyTorch programs in the arithmetic of hardware that does not exist yet, bit for bit.",
@@ -63,7 +63,7 @@ def train(
     print_runs([read_run(folder)])
     print(f"run folder: {folder}")
     if result.status == "diverged":
-        raise diverged(result.message)
+        raise failure(result.message)
 
 
 @app.command()

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from slipstick.cli.options import Out, Overwrite, Set
-from slipstick.cli.runs import diverged, print_runs
+from slipstick.cli.runs import failure, print_runs
 from slipstick.errors import SpecificationError
 
 if TYPE_CHECKING:
@@ -94,7 +94,7 @@ def assign(
         _say("cost: bits held, full adders and bits sent, of one sample's step")
         print(cost_table(found.costs))
     if message:
-        raise diverged(message)
+        raise failure(message)
 
 
 def _subject(source: str, overrides: list[str], out: Path | None, epochs: int | None) -> "Subject":

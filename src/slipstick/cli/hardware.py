@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from slipstick.cli.options import Out, Set
+from slipstick.cli.runs import failure
 from slipstick.errors import SpecificationError
 
 
@@ -46,8 +47,7 @@ def hardware(
         f"{unit.label}: {check.what}: {check.told}" for unit in result.units for check in unit.checks if check.failed
     ]
     if failed:
-        Console(stderr=True).print(f"slipstick: {failed[0]}", highlight=False, soft_wrap=True, markup=False)
-        raise typer.Exit(1)
+        raise failure(failed[0])
 
 
 @contextmanager

@@ -20,7 +20,7 @@ def print_runs(runs: "Sequence[RunRecord]") -> None:
         console.print(operators_table(runs))
 
 
-def diverged(message: str) -> typer.Exit:
+def failure(message: str) -> typer.Exit:
     """Says so; the exit status to raise."""
     Console(stderr=True).print(f"slipstick: {message}", highlight=False, soft_wrap=True, markup=False)
     return typer.Exit(1)

@@ -7,7 +7,7 @@ from slipstick.design.optimal_segments import OptimalSegments, optimal_segments
 from slipstick.design.records import design_record
 from slipstick.design.request import DesignRequest
 from slipstick.design.search import design_adder
-from slipstick.design.target import TableErrors, Target, adder_errors, gaussian_target, table_errors
+from slipstick.design.target import TableErrors, Target, adder_errors, gaussian_target, pair_errors, table_errors
 from slipstick.design.weights import Weights
 
 __all__ = [
@@ -27,5 +27,6 @@ __all__ = [
     "evaluate",
     "gaussian_target",
     "optimal_segments",
+    "pair_errors",
     "table_errors",
 ]

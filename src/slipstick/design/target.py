@@ -5,6 +5,7 @@ for D-, the domain of Hamad et al. 2025. Targets are fixed-point integers with `
 that a design does not depend on a machine's libm.
 """
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 
@@ -12,7 +13,7 @@ import mpmath
 import numpy as np
 from numpy.typing import NDArray
 
-from slipstick.arithmetic.adders import Adder
+from slipstick.arithmetic.adders import Adder, Tables
 from slipstick.errors import SpecificationError
 from slipstick.formats import LNS
 
@@ -67,6 +68,9 @@ class TableErrors:
         return {name: round(value, 6) for name, value in asdict(self).items()}
 
 
+Weighing = Callable[[Target], NDArray[np.float64]]
+
+
 @lru_cache(maxsize=32)
 def gaussian_target(sign: int, frac_bits: int) -> Target:
     """D+ (sign +1) or D- (sign -1) for ``frac_bits`` from 1 to 12, rounded from 40 digits."""
@@ -109,8 +113,13 @@ def table_errors(table: NDArray[np.int32], target: Target, weights: NDArray[np.f
 
 def adder_errors(adder: Adder, frac_bits: int) -> tuple[TableErrors, TableErrors]:
     """Errors of both tables of ``adder``, every distance counting the same, D+ then D-."""
-    plus, minus = adder.tables(LNS(int_bits=5, frac_bits=frac_bits))
-    return (
-        table_errors(plus, gaussian_target(1, frac_bits)),
-        table_errors(minus, gaussian_target(-1, frac_bits)),
+    return pair_errors(adder.tables(LNS(int_bits=5, frac_bits=frac_bits)), frac_bits)
+
+
+def pair_errors(tables: Tables, frac_bits: int, weights: Weighing | None = None) -> tuple[TableErrors, TableErrors]:
+    """Errors of D+ and of D-. weights: of the distances of a target; default: every distance counts the same."""
+    plus, minus = (
+        table_errors(table, target, None if weights is None else weights(target))
+        for table, target in zip(tables, (gaussian_target(sign, frac_bits) for sign in (1, -1)), strict=True)
     )
+    return plus, minus

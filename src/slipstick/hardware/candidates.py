@@ -195,7 +195,7 @@ class FixedCandidate:
 
     def multipliers(self, core: Unit) -> tuple[Multiplier, ...]:
         """Where the Booth rows are written out, "array" only sums them, and the accumulator, in one tree."""
-        if self.multiplier == "any" or core.name == self.cores()[-1].name != self.cores()[0].name:
+        if self.multiplier == "any" or core.name == fixed_mac_unit(self.mac, "booth").name:
             return MULTIPLIERS
         return (self.multiplier,)
 

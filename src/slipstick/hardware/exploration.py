@@ -11,7 +11,7 @@ import os
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from typing import Literal, TypeVar
+from typing import Literal, Protocol, TypeVar
 
 from slipstick.hardware.cache import Cache
 from slipstick.hardware.candidates import Candidate, clocked_units
@@ -24,6 +24,19 @@ Glitches = Literal["zero delay", "inertial"]
 
 _J = TypeVar("_J")
 _R = TypeVar("_R")
+
+
+class Placed(Protocol):
+    """What has an area and a period."""
+
+    @property
+    def area_um2(self) -> float: ...
+
+    @property
+    def period_ns(self) -> float: ...
+
+
+_P = TypeVar("_P", bound=Placed)
 
 
 @dataclass(frozen=True)
@@ -103,11 +116,6 @@ class Exploration:
         return min(self.in_time, key=lambda each: each.energy_fj(glitches))
 
     @property
-    def extremes(self) -> tuple[Measured, Measured]:
-        """The smallest and the thriftiest."""
-        return self.smallest, self.thriftiest()
-
-    @property
     def chosen(self) -> Measured:
         """The least product of area and energy, glitches included: the circuit that stands for the candidate."""
         return min(self.in_time, key=lambda each: each.point.area_um2 * each.energy_fj("inertial"))
@@ -134,13 +142,14 @@ def explore(
     first = [(unit, mapping) for unit, allowed in pairs for mapping in sweep.first(library, clock_ns, allowed)]
     tried = runner.synthesise(first, "first look")
     looked_at = runner.measure(ways(tried, clock_ns), ports, clock_ns)
-    finalists = {id(f.point): f.point for f in Exploration(title, candidate, clock_ns, (), tuple(looked_at)).extremes}
-    more = [(p.unit, m) for p in finalists.values() for m in sweep.around(p.mapping, clock_ns) if m != p.mapping]
+    first_look = Exploration(title, candidate, clock_ns, (), tuple(looked_at))
+    finalists = dict.fromkeys((first_look.smallest.point, first_look.thriftiest().point))
+    more = [(p.unit, m) for p in finalists for m in sweep.around(p.mapping, clock_ns) if m != p.mapping]
     new = runner.synthesise(more, "targets and adders")
     points = distinct([*(each.point for each in looked_at), *tried, *new])
-    known = {id(each.point) for each in looked_at}
+    known = {each.point for each in looked_at}
     ahead = [*best(points, clock_ns, len(known) + 2), *front(points), *best(points, clock_ns, len(points))]
-    shown = [point for point in dict.fromkeys(ahead) if id(point) not in known][: sweep.measured]
+    shown = [point for point in dict.fromkeys(ahead) if point not in known][: sweep.measured]
     measured = looked_at + runner.measure(shown, ports, clock_ns)
     return Exploration(title, candidate, clock_ns, tuple(points), tuple(measured))
 
@@ -150,9 +159,9 @@ def best(points: Iterable[Point], clock_ns: float, count: int) -> list[Point]:
     return sorted(points, key=lambda p: (max(p.period_ns, clock_ns), *_cost(p)))[:count]
 
 
-def front(points: Sequence[Point]) -> list[Point]:
+def front(points: Iterable[_P]) -> list[_P]:
     """Those that no other beats in both area and period, the smallest first."""
-    kept: list[Point] = []
+    kept: list[_P] = []
     for point in sorted(points, key=_cost):
         if not kept or point.period_ns < kept[-1].period_ns:
             kept.append(point)
@@ -176,7 +185,7 @@ def distinct(points: Iterable[Point]) -> list[Point]:
     return sorted(found.values(), key=_cost)
 
 
-def _cost(point: Point) -> tuple[float, float]:
+def _cost(point: Placed) -> tuple[float, float]:
     return point.area_um2, point.period_ns
 
 

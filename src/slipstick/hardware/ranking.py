@@ -14,7 +14,7 @@ from math import sqrt
 from typing import Literal
 
 from slipstick.arithmetic import Adder, LogArithmetic
-from slipstick.design import TableErrors, Weights, gaussian_target, table_errors
+from slipstick.design import TableErrors, Weights, pair_errors
 from slipstick.errors import SpecificationError
 from slipstick.formats import LNS
 from slipstick.hardware.cache import Cache
@@ -110,7 +110,7 @@ def rank(
     named = _named(adders, format)
     if not named or not mappings:
         raise SpecificationError("rank: needs at least one adder and one mapping")
-    found = []
+    found, weighing = [], (weights or Weights()).of
     for number, (name, adder) in enumerate(named.items()):
 
         def told(what: str, share: float, done: int = number, name: str = name) -> None:
@@ -123,7 +123,9 @@ def rank(
                 f"rank: {name} in {format}: no mapping has a clock period of {clock_ns:g} ns or less; "
                 "give a longer clock_ns, or mappings with a shorter target_ps"
             )
-        found.append(Ranked(name, candidate.arithmetic.adder, *adder_errors(candidate.arithmetic, weights), costs))
+        arithmetic = candidate.arithmetic
+        errors = pair_errors(arithmetic.accumulator_tables, arithmetic.accumulator_format.frac_bits, weighing)
+        found.append(Ranked(name, arithmetic.adder, *errors, costs))
     return sorted(found, key=lambda ranked: ranked.inertial_fj)
 
 
@@ -186,15 +188,3 @@ def _costs(
             costs.append(Cost(unit.name, mapping, point.area_um2, point.period_ns, *both))
     progress("measured", 1.0)
     return tuple(costs)
-
-
-def adder_errors(arithmetic: LogArithmetic, weights: Weights | None = None) -> tuple[TableErrors, TableErrors]:
-    """Of D+ and D- of the accumulator, in LSB of its format."""
-    weights, frac_bits = weights or Weights(), arithmetic.accumulator_format.frac_bits
-    plus, minus = (
-        table_errors(table, target, weights.of(target))
-        for table, target in zip(
-            arithmetic.accumulator_tables, (gaussian_target(sign, frac_bits) for sign in (1, -1)), strict=True
-        )
-    )
-    return plus, minus

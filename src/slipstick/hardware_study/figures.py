@@ -15,7 +15,8 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocator
 
-from slipstick.hardware_study.recording import NORMAL
+from slipstick.hardware.exploration import front
+from slipstick.hardware_study.recording import NORMAL, recorded
 from slipstick.hardware_study.results import INERTIAL, ZERO_DELAY, PointResult, StudyResult, UnitResult
 from slipstick.hardware_study.tables import roles
 from slipstick.hardware_study.text import amount_text, operands_text
@@ -140,11 +141,10 @@ def training_energy(result: StudyResult) -> Plot:
             name,
             tuple(
                 _Bar(cost.unit, colours[cost.unit], cost.energy_mj[INERTIAL], cost.energy_mj[ZERO_DELAY])
-                for cost in result.networks
-                if cost.network == name
+                for cost in costs
             ),
         )
-        for name in dict.fromkeys(cost.network for cost in result.networks)
+        for name, costs in result.by_network().items()
     ]
     with matplotlib.rc_context(STYLE):
         figure, axes = _bars(groups, may_be_logarithmic=True)
@@ -152,15 +152,6 @@ def training_energy(result: StudyResult) -> Plot:
         _glitch_legend(figure)
         text = f"energy of a training step of {', '.join(group.title for group in groups)}, on {_listed(result)}"
         return Plot("Energy of a training step", svg_text(figure), text)
-
-
-def front(points: Sequence[PointResult]) -> list[PointResult]:
-    """Those that no other beats in both area and period, the fastest first."""
-    kept: list[PointResult] = []
-    for point in sorted(points, key=lambda point: (point.period_ns, point.area_um2)):
-        if not kept or point.area_um2 < kept[-1].area_um2:
-            kept.append(point)
-    return kept
 
 
 @dataclass(frozen=True)
@@ -267,7 +258,7 @@ def _glitch_legend(figure: Figure) -> None:
 
 
 def _mean_parts(unit: UnitResult) -> dict[str, float]:
-    found = [parts for name, parts in unit.parts_fj.items() if name != NORMAL] or [unit.parts_fj[NORMAL]]
+    found = recorded(unit.parts_fj)
     return {name: sum(parts[name] for parts in found) / len(found) for name in found[0]}
 
 

@@ -10,26 +10,25 @@ from slipstick.hardware.workload import KINDS, ROLES, Workload, training_step
 from slipstick.hardware_study.config import Network
 from slipstick.hardware_study.recording import NORMAL
 from slipstick.hardware_study.results import GLITCHES, NetworkCost, UnitResult
-from slipstick.train.config import PYTHON_DOCS, Experiment, Transformer
+from slipstick.train.config import Transformer
 from slipstick.train.models import build_model
 
 
 def network_costs(networks: Sequence[Network], units: Sequence[UnitResult]) -> list[NetworkCost]:
     """Every network on every unit."""
-    return [_cost(network.name, workload_of(network), unit) for network in networks for unit in units]
+    workloads = [(network.name, workload_of(network)) for network in networks]
+    return [_cost(name, workload, unit) for name, workload in workloads for unit in units]
 
 
 def workload_of(network: Network) -> Workload:
     """The products of a training step; no number is computed for it."""
-    text = isinstance(network.model, Transformer)
-    experiment = Experiment(name="network", model=network.model, data=PYTHON_DOCS if text else "digits")
     with torch.device("meta"):
         if isinstance(network.model, Transformer):
-            model = build_model(experiment, (network.model.context,), network.classes)
+            model = build_model(network.model, (network.model.context,), network.classes)
             inputs = torch.zeros(network.batch, network.model.context, dtype=torch.int64)
             targets = torch.zeros(network.batch * network.model.context, dtype=torch.int64)
             return training_step(model, inputs, lambda y: F.cross_entropy(y.flatten(0, 1), targets))
-        model = build_model(experiment, network.image, network.classes)
+        model = build_model(network.model, network.image, network.classes)
         targets = torch.zeros(network.batch, dtype=torch.int64)
         return training_step(model, torch.empty(network.batch, *network.image), lambda y: F.cross_entropy(y, targets))
 

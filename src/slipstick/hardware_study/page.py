@@ -22,8 +22,6 @@ from slipstick.train.atomic_files import write_text
 Cell = tuple[str, str]
 """A number, and its ratio to the baseline's."""
 
-_HELD = ("equal", "proved")
-
 
 def write_page(result: StudyResult, path: Path) -> Path:
     """Write the page to ``path``, which belongs in the study's folder: links are relative. Returns its absolute path.
@@ -59,7 +57,7 @@ def render_page(result: StudyResult) -> str:
         failed=[(unit.label, check) for unit in result.units for check in unit.checks if check.failed],
         units=units,
         adders=[told for unit, told in thriftiest if unit.errors_lsb],
-        networks=[_network(result, name) for name in dict.fromkeys(cost.network for cost in result.networks)],
+        networks=[_network(name, costs, result.baseline_of(costs)) for name, costs in result.by_network().items()],
         colours={unit.label: colour for unit, colour in zip(result.units, colours, strict=True)},
         figures=pictures(list(study_plots(result).values())),
     )
@@ -89,8 +87,8 @@ def _unit(unit: UnitResult, base: UnitResult, colour: str) -> dict[str, Any]:
         "inertial": _cell(mean_energy(unit, INERTIAL), mean_energy(base, INERTIAL)),
         "zero_delay": _cell(mean_energy(unit, ZERO_DELAY), mean_energy(base, ZERO_DELAY)),
         "cells": f"{unit.cells:,}",
-        "passed": f"{sum(check.outcome in _HELD for check in unit.checks)} of {len(unit.checks)}",
-        "undecided": sum(check.outcome == "undecided" for check in unit.checks),
+        "passed": f"{sum(check.held for check in unit.checks)} of {len(unit.checks)}",
+        "undecided": sum(check.undecided for check in unit.checks),
         "failed": sum(check.failed for check in unit.checks),
         "least": {
             "area": _cell(unit.least_area_um2, base.least_area_um2),
@@ -140,9 +138,7 @@ def _check(check: Check) -> dict[str, Any]:
     }
 
 
-def _network(result: StudyResult, name: str) -> dict[str, Any]:
-    costs = [cost for cost in result.networks if cost.network == name]
-    base = next(cost for cost in costs if cost.unit == result.baseline)
+def _network(name: str, costs: list[NetworkCost], base: NetworkCost) -> dict[str, Any]:
     return {
         "name": name,
         "batch": base.batch,

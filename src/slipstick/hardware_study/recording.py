@@ -1,10 +1,11 @@
 """Operands of a real training: float32, recorded at a few steps, the same for every unit of a study."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from functools import partial
 from itertools import count, islice
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -28,6 +29,8 @@ NORMAL = "normal"
 _DOT_LENGTH = 64
 _DOTS = 32
 
+_T = TypeVar("_T")
+
 Recorded = dict[str, Operands]
 """Operands by name: of every role, or ``NORMAL``."""
 
@@ -47,7 +50,12 @@ def recorded_operands(study: HardwareStudy, progress: Progress = silent) -> Reco
 
 def of_training(operands: Recorded) -> Operands:
     """Of all roles one after another; where nothing was recorded, the normal ones."""
-    return merged([pieces for name, pieces in operands.items() if name != NORMAL] or list(operands.values()))
+    return merged(recorded(operands))
+
+
+def recorded(found: Mapping[str, _T]) -> list[_T]:
+    """What belongs to recorded operands; where there are none, to the normal ones."""
+    return [value for name, value in found.items() if name != NORMAL] or [found[NORMAL]]
 
 
 def _record(study: HardwareStudy, experiment: Experiment, progress: Progress) -> Recorded:

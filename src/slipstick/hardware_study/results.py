@@ -40,6 +40,14 @@ class Check:
     told: str = ""
 
     @property
+    def held(self) -> bool:
+        return self.outcome in ("equal", "proved")
+
+    @property
+    def undecided(self) -> bool:
+        return self.outcome == "undecided"
+
+    @property
     def failed(self) -> bool:
         return self.outcome in ("different", "refuted")
 
@@ -133,6 +141,17 @@ class StudyResult:
     @property
     def against(self) -> UnitResult:
         return next(unit for unit in self.units if unit.label == self.baseline)
+
+    def by_network(self) -> dict[str, list[NetworkCost]]:
+        """Costs on every unit, by the network's name."""
+        found: dict[str, list[NetworkCost]] = {}
+        for cost in self.networks:
+            found.setdefault(cost.network, []).append(cost)
+        return found
+
+    def baseline_of(self, costs: list[NetworkCost]) -> NetworkCost:
+        """Of one network, that on the baseline."""
+        return next(cost for cost in costs if cost.unit == self.baseline)
 
     def to_dict(self) -> dict[str, Any]:
         return asdict(self)

@@ -8,19 +8,18 @@ import json
 import re
 import time
 from collections.abc import Sequence
-from pathlib import Path
+from functools import cached_property
 
 import numpy as np
 
 import slipstick
+from slipstick.design import pair_errors
 from slipstick.hardware.cache import Cache, content_key
 from slipstick.hardware.candidates import Candidate, LogCandidate, clocked_units, dot_products
 from slipstick.hardware.exploration import Exploration, Measured, explore
 from slipstick.hardware.measurement import Energies, Point, Ports, energies
 from slipstick.hardware.operands import codes
-from slipstick.hardware.ranking import adder_errors
 from slipstick.hardware.rtl.verilog import verilog
-from slipstick.hardware.synthesis import synthesise
 from slipstick.hardware.timing import Timing
 from slipstick.hardware.tools import Progress, silent, yosys_version
 from slipstick.hardware_study.checks import netlist_dots, netlist_proof, random_vectors, recorded_dots, write_vectors
@@ -79,7 +78,7 @@ class _UnitRun:
         """The result on disk, if it is of the same study, circuits and tools."""
         try:
             data = json.loads((self._folder / "result.json").read_text(encoding="utf-8"))
-            return UnitResult.from_dict(data["result"]) if data["key"] == self._key() else None
+            return UnitResult.from_dict(data["result"]) if data["key"] == self._key else None
         except (OSError, ValueError, KeyError, TypeError):
             return None
 
@@ -103,7 +102,7 @@ class _UnitRun:
             self._tell("proof", 0.5)
             checks.append(netlist_proof(chosen.point, self._study.proof_seconds, self._cache))
         result = self._result(exploration, checks, self._write(chosen.point, sums))
-        write_json(self._folder / "result.json", {"key": self._key(), "result": result.to_dict()})
+        write_json(self._folder / "result.json", {"key": self._key, "result": result.to_dict()})
         return result
 
     def _compared(self, sums: np.ndarray) -> list[Check]:
@@ -139,8 +138,8 @@ class _UnitRun:
             self._tell("energy by role", len(by_operands) / len(self._ports))
             by_operands[name] = energies(chosen.point, ports, self._study.clock_ns, cache=self._cache)
         one_energy_s = (time.perf_counter() - began) / len(self._ports)
-        place = {id(point): i for i, point in enumerate(exploration.points)}
-        measured = {id(each.point): each for each in exploration.measured}
+        place = {point: i for i, point in enumerate(exploration.points)}
+        measured = {each.point: each for each in exploration.measured}
         return UnitResult(
             label=self._label,
             title=self._candidate.title,
@@ -149,27 +148,21 @@ class _UnitRun:
             accumulator_bits=self._candidate.accumulator_bits,
             clock_ns=self._study.clock_ns,
             in_time=exploration.meets_clock,
-            points=tuple(_point(point, measured.get(id(point))) for point in exploration.points),
-            chosen=place[id(chosen.point)],
-            smallest=place[id(exploration.smallest.point)],
-            thriftiest=place[id(exploration.thriftiest().point)],
+            points=tuple(_point(point, measured.get(point)) for point in exploration.points),
+            chosen=place[chosen.point],
+            smallest=place[exploration.smallest.point],
+            thriftiest=place[exploration.thriftiest().point],
             cells=chosen.point.cells,
             register_area_um2=chosen.point.synthesis.netlist.register_area_um2,
             energy_fj={name: _by_glitches(found) for name, found in by_operands.items()},
             parts_fj={name: found.inertial.parts() for name, found in by_operands.items()},
             checks=tuple(checks),
             files=files,
-            flow_s=self._seconds(chosen.point) + one_energy_s,
+            flow_s=_seconds(chosen.point) + one_energy_s,
             errors_lsb=_errors(self._candidate),
         )
 
-    def _seconds(self, point: Point) -> float:
-        """Of synthesis, when it was made, and of timing, now."""
-        began = time.perf_counter()
-        made = synthesise(point.unit, point.mapping, cache=self._cache)
-        Timing(made.netlist)
-        return made.seconds + time.perf_counter() - began
-
+    @cached_property
     def _key(self) -> str:
         """Of all that a result depends on."""
         fields = {"clock_ns", "library", "sweep", "vectors", "seed", "proof_seconds"}
@@ -183,10 +176,18 @@ class _UnitRun:
         self._progress(f"{self._label}: {what}", share)
 
 
+def _seconds(point: Point) -> float:
+    """Of synthesis, when it was made, and of timing, now."""
+    began = time.perf_counter()
+    Timing(point.synthesis.netlist)
+    return point.synthesis.seconds + time.perf_counter() - began
+
+
 def _errors(candidate: Candidate) -> dict[str, float]:
     if not isinstance(candidate, LogCandidate):
         return {}
-    plus, minus = adder_errors(candidate.arithmetic)
+    arithmetic = candidate.arithmetic
+    plus, minus = pair_errors(arithmetic.accumulator_tables, arithmetic.accumulator_format.frac_bits)
     return {"D+ rms": plus.rms, "D+ largest": plus.max, "D- rms": minus.rms, "D- largest": minus.max}
 
 
@@ -201,8 +202,3 @@ def _by_glitches(found: Energies) -> dict[str, float]:
 
 def _slug(label: str) -> str:
     return re.sub(r"[^a-z0-9]+", "-", label.lower()).strip("-")
-
-
-def unit_folder(study: HardwareStudy, label: str) -> Path:
-    """Where a unit's files are."""
-    return study.folder / "units" / _slug(label)

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from slipstick.hardware_study.recording import NORMAL
+from slipstick.hardware_study.recording import NORMAL, recorded
 from slipstick.hardware_study.results import INERTIAL, ZERO_DELAY, NetworkCost, StudyResult, UnitResult
 from slipstick.text_table import aligned
 
@@ -70,9 +70,8 @@ def errors_table(result: StudyResult) -> str:
 def networks_table(result: StudyResult) -> str:
     """Training steps, every unit beside the baseline."""
     lines: list[str] = []
-    for name in dict.fromkeys(cost.network for cost in result.networks):
-        costs = [cost for cost in result.networks if cost.network == name]
-        base = next(cost for cost in costs if cost.unit == result.baseline)
+    for name, costs in result.by_network().items():
+        base = result.baseline_of(costs)
         rows: list[Sequence[str]] = [("unit", "energy mJ", "", "zero delay", "", "area-time mm2 s", "", "traffic Gbit")]
         rows += [_network_row(cost, base) for cost in costs]
         title = f"{name}: a training step of {base.batch}, {base.products / GIGA:.4g} G products"
@@ -87,8 +86,8 @@ def roles(result: StudyResult) -> list[str]:
 
 def mean_energy(unit: UnitResult, glitches: str) -> float:
     """fJ of a product of the chosen circuit: mean over the recorded roles, or of normal operands without any."""
-    found = [energy[glitches] for name, energy in unit.energy_fj.items() if name != NORMAL]
-    return sum(found) / len(found) if found else unit.energy_fj[NORMAL][glitches]
+    found = [energy[glitches] for energy in recorded(unit.energy_fj)]
+    return sum(found) / len(found)
 
 
 def _cells(value: float, base: float) -> tuple[str, str]:
@@ -104,8 +103,8 @@ def checks_text(unit: UnitResult) -> str:
     failed = [check.what for check in unit.checks if check.failed]
     if failed:
         return f"FAILED: {failed[0]}"
-    open_ones = sum(check.outcome == "undecided" for check in unit.checks)
-    return f"{len(unit.checks) - open_ones} hold" + (f", {open_ones} undecided" if open_ones else "")
+    undecided = sum(check.undecided for check in unit.checks)
+    return f"{sum(check.held for check in unit.checks)} hold" + (f", {undecided} undecided" if undecided else "")
 
 
 def _network_row(cost: NetworkCost, base: NetworkCost) -> tuple[str, ...]:

@@ -104,7 +104,7 @@ class Run:
         self.distances = distances
         self.execution = Execution.of(experiment)
         torch.manual_seed(experiment.seed)
-        self.model: nn.Module = build_model(experiment, data.shape, data.classes)
+        self.model: nn.Module = build_model(experiment.model, data.shape, data.classes)
         if fresh and experiment.weights is not None:
             load_initial_weights(self.model, experiment.weights)
         self.quantization = self.execution.quantize(self.model, self._calibration_inputs())

@@ -2,7 +2,7 @@
 
 from torch import nn
 
-from slipstick.train.config import MLP, VGG, Experiment, LeNet, ResNet, SmallCNN, Transformer
+from slipstick.train.config import MLP, VGG, LeNet, Model, ResNet, SmallCNN, Transformer
 from slipstick.train.models.lenet import build_lenet
 from slipstick.train.models.mlp import build_mlp
 from slipstick.train.models.resnet import build_resnet
@@ -11,12 +11,11 @@ from slipstick.train.models.transformer import build_transformer
 from slipstick.train.models.vgg import build_vgg
 
 
-def build_model(experiment: Experiment, shape: tuple[int, ...], classes: int) -> nn.Module:
-    """The network of ``experiment`` for inputs of ``shape``, images (channels, height, width) or text (context,).
+def build_model(model: Model, shape: tuple[int, ...], classes: int) -> nn.Module:
+    """A network for inputs of ``shape``, which is that of images (channels, height, width) or of text (context,).
 
     Initialised by PyTorch's defaults.
     """
-    model = experiment.model
     if isinstance(model, Transformer):
         return build_transformer(model, classes)
     channels, height, width = shape

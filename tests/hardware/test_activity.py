@@ -10,7 +10,8 @@ pytest.importorskip("amaranth")
 from tiny_library import netlist
 
 from slipstick.errors import SpecificationError
-from slipstick.hardware.activity import _delays, inertial, settle, zero_delay
+from slipstick.hardware.activity import settle, zero_delay
+from slipstick.hardware.inertial import delays, inertial
 from slipstick.hardware.netlist import HIGH
 from slipstick.hardware.timing import FALL, RISE, Timing
 
@@ -32,7 +33,7 @@ def random_netlist(library, seed, inputs=6, gates=40):
 def one_cycle(made, timing, before, after):
     """Edges [fall, rise] of every net on the way between two values of the inputs; events in a plain list."""
     functions = [(gate, pin, net) for gate in made.gates for pin, net in gate.outputs()]
-    delays = [_delays(gate, pin, net, timing, STEP_NS) for gate, pin, net in functions]
+    steps = [delays(gate, pin, net, timing, STEP_NS) for gate, pin, net in functions]
     values = before.copy()
     target = {net: values[net] for _, _, net in functions}
     events = {0: {net: after[net] for net in made.inputs["a"] if after[net] != before[net]}}
@@ -43,7 +44,7 @@ def one_cycle(made, timing, before, after):
         for net, value in changed.items():
             values[net] = value
             counts[net][RISE if value else FALL] += 1
-        for (gate, pin, net), pins in zip(functions, delays, strict=True):
+        for (gate, pin, net), pins in zip(functions, steps, strict=True):
             moved = [i for i, name in enumerate(gate.cell.inputs) if gate.pins[name] in changed]
             value = pin.function.evaluate({name: values[gate.pins[name]] for name in gate.cell.inputs})
             if not moved or value == target[net]:

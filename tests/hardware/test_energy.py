@@ -7,8 +7,9 @@ pytest.importorskip("amaranth")
 
 from tiny_library import netlist
 
-from slipstick.hardware.activity import inertial, settle, zero_delay
+from slipstick.hardware.activity import settle, zero_delay
 from slipstick.hardware.energy import energy
+from slipstick.hardware.inertial import inertial
 from slipstick.hardware.timing import Boundary, Timing
 
 VOLTAGE = 2.0

@@ -12,10 +12,11 @@ from tiny_units import absolute, accumulator, product
 
 from slipstick.errors import SpecificationError
 from slipstick.hardware import synthesis
-from slipstick.hardware.activity import inertial, settle, zero_delay
+from slipstick.hardware.activity import settle, zero_delay
 from slipstick.hardware.cache import Cache
 from slipstick.hardware.energy import energy
 from slipstick.hardware.formal import prove_netlist, prove_table
+from slipstick.hardware.inertial import inertial
 from slipstick.hardware.simulation import Simulator
 from slipstick.hardware.synthesis import Mapping, synthesise
 from slipstick.hardware.timing import Timing

@@ -1,7 +1,7 @@
 """What a netlist does under real operands: every net in every cycle, and how often it rises and falls on the way.
 
     cycles = settle(netlist, {"a": ..., "b": ..., "clear": ...})
-    zero_delay(cycles), inertial(cycles, timing)
+    zero_delay(cycles), inertial(cycles, timing)  # the second one of ``hardware.inertial``
 
 All cycles are simulated at once, one bit of a long integer each. For that the registers' states must be known first:
 a small program made from the netlist finds them cycle by cycle. In each cycle the clock's edge comes first; inputs
@@ -15,8 +15,7 @@ Two models of what happens within a cycle bound the truth:
 """
 
 import ctypes
-import heapq
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,11 +29,7 @@ from slipstick.hardware.liberty import Pin
 from slipstick.hardware.netlist import HIGH, LOW, Gate, Netlist
 from slipstick.hardware.rtlil import CLOCK, RESET
 from slipstick.hardware.simulation import Words, port_words, words
-from slipstick.hardware.timing import FALL, RISE, Timing
-from slipstick.hardware.tools import Progress, compiler, compiler_version, run, silent
-
-STEP_NS = 0.002
-"""Delays of the inertial model are multiples of this."""
+from slipstick.hardware.tools import compiler, compiler_version, run
 
 
 @dataclass(frozen=True)
@@ -112,147 +107,6 @@ def zero_delay(cycles: Cycles) -> Activity:
     return Activity("zero delay", cycles, max(1, cycles.count - 1), final, rises, falls, none, none)
 
 
-def inertial(
-    cycles: Cycles,
-    timing: Timing,
-    *,
-    period_ns: float | None = None,
-    step_ns: float = STEP_NS,
-    progress: Progress = silent,
-) -> Activity:
-    """Edges with glitches. period_ns: of the clock, which falls at its half; by default the shortest possible."""
-    return _Inertial(cycles, timing, period_ns or timing.period_ns, step_ns, progress).run()
-
-
-class _Inertial:
-    """All cycles at once: bit t of a vector is the way from cycle t to cycle t + 1; time starts at the clock's edge.
-
-    A gate's output heads for ``_target``; where that differs from its value, an edge is due at a time in ``_due``. When
-    the target changes again before that, the edge is taken back: the pulse was shorter than the delay.
-    """
-
-    def __init__(self, cycles: Cycles, timing: Timing, period_ns: float, step_ns: float, progress: Progress) -> None:
-        netlist = cycles.netlist
-        self._cycles, self._progress, self._step_ns = cycles, progress, step_ns
-        self._half, self._last = round(period_ns / 2 / step_ns), round(timing.period_ns / step_ns)
-        keep = cycles.ones >> 1
-        self._value = [value & keep for value in cycles.values]
-        self._rises, self._edges = [0] * netlist.nets, [0] * netlist.nets
-        self._functions = _functions(netlist)
-        self._target = [self._value[output] for _, _, output in self._functions]
-        self._due: list[dict[int, int]] = [{} for _ in self._functions]
-        self._times: list[int] = []
-        self._at: dict[int, list[int]] = {}
-        self._sources: dict[int, list[tuple[int, int]]] = {}
-        self._ones = keep
-        self._followers = _Followers(netlist, self._functions)
-        self._delays = [
-            _delays(gate, pin, net, timing, step_ns) for gate in netlist.gates for pin, net in gate.outputs()
-        ]
-        for net, value in enumerate(cycles.values):
-            self._start(net, value, timing)
-
-    def _start(self, net: int, value: int, timing: Timing) -> None:
-        """Edges of inputs and registers: at once, or after the delay from the clock."""
-        if net in self._followers.driven or net in (LOW, HIGH) or net == self._cycles.netlist.clock:
-            return
-        changed = (value >> 1 ^ value) & self._ones
-        rising = changed & (value >> 1)
-        for mask, edge in ((rising, RISE), (changed ^ rising, FALL)):
-            if mask:
-                time = max(0, round(timing.arrival_ns[net][edge] / self._step_ns))
-                self._remember(time)
-                self._sources.setdefault(time, []).append((net, mask))
-
-    def run(self) -> Activity:
-        half: tuple[list[int], list[int], list[int]] | None = None
-        while self._times:
-            time = heapq.heappop(self._times)
-            if half is None and time >= self._half:
-                half = self._value.copy(), self._rises.copy(), self._edges.copy()
-            self._evaluate(time, self._apply(time))
-            self._progress("glitches", min(1.0, time / max(1, self._last)))
-        at_half, early_rises, early_edges = half or (self._value, self._rises, self._edges)
-        falls = _less(self._edges, self._rises)
-        late_rises = _less(self._rises, early_rises)
-        late_falls = _less(_less(self._edges, early_edges), late_rises)
-        cycles, count = self._cycles, max(1, self._cycles.count - 1)
-        return Activity("inertial", cycles, count, at_half, self._rises, falls, late_rises, late_falls)
-
-    def _remember(self, time: int) -> None:
-        if time not in self._at:
-            self._at[time] = []
-            heapq.heappush(self._times, time)
-
-    def _apply(self, time: int) -> dict[int, list[tuple[int, int]]]:
-        """Make the edges that are due; functions to evaluate, each with its changed inputs: (position, mask)."""
-        dirty: dict[int, list[tuple[int, int]]] = {}
-        changes = self._sources.pop(time, [])
-        changes += [(self._functions[f][2], self._due[f].pop(time)) for f in self._at.pop(time)]
-        for net, mask in changes:
-            if mask:
-                value = self._value[net] = self._value[net] ^ mask
-                self._edges[net] += mask.bit_count()
-                self._rises[net] += (value & mask).bit_count()
-                for function, position in self._followers.of[net]:
-                    dirty.setdefault(function, []).append((position, mask))
-        return dirty
-
-    def _evaluate(self, time: int, dirty: dict[int, list[tuple[int, int]]]) -> None:
-        values = self._value
-        for function, changed in dirty.items():
-            changed.sort()  # by position, so that no cycle depends on what happens in the others
-            evaluate, inputs, output = self._functions[function]
-            target = evaluate(*[values[net] for net in inputs], self._ones)
-            diff = target ^ self._target[function]
-            if not diff:
-                continue
-            self._target[function] = target
-            due = self._due[function]
-            for when, mask in due.items():
-                if both := mask & diff:
-                    due[when] = mask ^ both
-            wanted = diff & (target ^ values[output])
-            rising = wanted & target
-            self._schedule(time, function, changed, rising, wanted ^ rising)
-
-    def _schedule(self, time: int, function: int, changed: list[tuple[int, int]], rising: int, falling: int) -> None:
-        """Edges after the delay from the input that changed; where several did at once, from the first pin of them."""
-        last = changed[-1][0]
-        for position, mask in changed:
-            for edge, left in ((RISE, rising), (FALL, falling)):
-                if left:
-                    wanted = left if position == last else left & mask
-                    self._later(time + self._delays[function][position][edge], function, wanted)
-            if position != last:
-                rising ^= rising & mask
-                falling ^= falling & mask
-
-    def _later(self, when: int, function: int, edges: int) -> None:
-        due = self._due[function]
-        if when in due:
-            due[when] |= edges
-        elif edges:
-            due[when] = edges
-            self._remember(when)
-            self._at[when].append(function)
-
-
-def _less(numbers: list[int], others: list[int]) -> list[int]:
-    return [number - other for number, other in zip(numbers, others, strict=True)]
-
-
-class _Followers:
-    """of[net]: functions that read the net, with the place among their inputs. driven: nets that gates drive."""
-
-    def __init__(self, netlist: Netlist, functions: "Sequence[_Function]") -> None:
-        self.of: list[list[tuple[int, int]]] = [[] for _ in range(netlist.nets)]
-        self.driven = {output for _, _, output in functions}
-        for number, (_, inputs, _) in enumerate(functions):
-            for position, net in enumerate(inputs):
-                self.of[net].append((number, position))
-
-
 _Function = tuple[Callable[..., int], tuple[int, ...], int]
 
 
@@ -277,20 +131,6 @@ def _compiled(pin: Pin, names: tuple[str, ...]) -> Callable[..., int]:
     arguments = ", ".join([*(f"i{number}" for number in range(len(names))), "ones"])
     function: Callable[..., int] = eval(f"lambda {arguments}: {code}")
     return function
-
-
-def _delays(gate: Gate, pin: Pin, net: int, timing: Timing, step_ns: float) -> list[tuple[int, int]]:
-    """Delay from each input to an output's edges, [fall, rise], in steps; the mean over the states of other inputs."""
-    delays = []
-    for name in gate.cell.inputs:
-        means = []
-        for edge in (FALL, RISE):
-            tables = [arc.rise if edge == RISE else arc.fall for arc in pin.timing if arc.related_pin == name]
-            at = timing.input_slew_ns(gate, pin, name, edge), timing.load_ff(net, edge)
-            found = [table.at(*at) for table in tables if table]
-            means.append(max(1, round(sum(found) / len(found) / step_ns)) if found else 1)
-        delays.append((means[FALL], means[RISE]))
-    return delays
 
 
 def _checked(netlist: Netlist, inputs: Mapping[str, ArrayLike]) -> dict[str, Words]:

@@ -3,13 +3,13 @@
 from collections.abc import Mapping as Named
 from dataclasses import dataclass
 
-from slipstick.hardware.activity import inertial, settle, zero_delay
+from slipstick.hardware.activity import settle, zero_delay
 from slipstick.hardware.cache import Cache
 from slipstick.hardware.candidates import Codes
 from slipstick.hardware.energy import Energy, energy
+from slipstick.hardware.inertial import inertial
 from slipstick.hardware.synthesis import Mapping, Synthesis, synthesise
 from slipstick.hardware.timing import Timing
-from slipstick.hardware.tools import Progress, silent
 from slipstick.hardware.unit import Unit
 
 Ports = Named[str, Codes]
@@ -54,11 +54,9 @@ def synthesised(unit: Unit, mapping: Mapping, *, cache: Cache | None = None) -> 
     return Point(unit, mapping, made, Timing(made.netlist))
 
 
-def energies(
-    point: Point, ports: Ports, clock_ns: float, *, cache: Cache | None = None, progress: Progress = silent
-) -> Energies:
+def energies(point: Point, ports: Ports, clock_ns: float, *, cache: Cache | None = None) -> Energies:
     """Mean over the cycles of ``ports``, at a clock of ``clock_ns``, or of the shortest period where that is longer."""
     period = max(clock_ns, point.period_ns)
     cycles = settle(point.synthesis.netlist, {"rst": 0, **ports}, cache=cache)
-    glitching = inertial(cycles, point.timing, period_ns=period, progress=progress)
+    glitching = inertial(cycles, point.timing, period_ns=period, cache=cache)
     return Energies(energy(zero_delay(cycles), point.timing, period), energy(glitching, point.timing, period))

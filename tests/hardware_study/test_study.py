@@ -52,7 +52,7 @@ def test_the_folder_holds_what_was_made(done):
     chosen, result = done
     for unit in result.units:
         files = {name: chosen.folder / path for name, path in unit.files.items()}
-        assert set(files) == {"verilog", "log", "netlist", "vectors"}
+        assert set(files) == {"verilog", "log", "netlist", "vectors", "test bench"}
         assert f"module {unit.point.circuit}" in files["verilog"].read_text()
         first, *rows = files["vectors"].read_text().splitlines()
         assert first.startswith("// a b clear sum")

@@ -57,11 +57,13 @@ def netlist_proof(point: Point, seconds: float, cache: Cache | None = None) -> C
     return Check(f"netlist = RTL, formally ({proof.method})", proof.outcome, 0, proof.seconds, proof.told)
 
 
-def write_vectors(path: Path, ports: Ports, sums: Codes) -> None:
-    """The first dot products as text: a, b, clear and the sum once they are taken in, hexadecimal, a cycle each."""
+def write_vectors(path: Path, ports: Ports, sums: Codes) -> int:
+    """The first dot products as text, hexadecimal: a, b, clear and the sum once they are taken in, a row a cycle.
+    Returns the number of rows."""
     rows = zip(*(column[:_WRITTEN_VECTORS].tolist() for column in (*_abc(ports), sums)), strict=True)
     lines = [f"{a:x} {b:x} {clear:x} {total:x}" for a, b, clear, total in rows]
     write_text(path, "\n".join(["// a b clear sum, the sum of all products from clear to this one", *lines]) + "\n")
+    return len(lines)
 
 
 def _abc(ports: Ports) -> tuple[Codes, Codes, Codes]:

@@ -20,6 +20,7 @@ from slipstick.hardware.exploration import Exploration, Measured, explore
 from slipstick.hardware.measurement import Energies, Point, Ports, energies
 from slipstick.hardware.operands import codes
 from slipstick.hardware.rtl.verilog import verilog
+from slipstick.hardware.rtl.verilog_bench import verilog_bench
 from slipstick.hardware.timing import Timing
 from slipstick.hardware.tools import Progress, silent, yosys_version
 from slipstick.hardware_study.checks import netlist_dots, netlist_proof, random_vectors, recorded_dots, write_vectors
@@ -115,7 +116,7 @@ class _UnitRun:
         return checks
 
     def _write(self, point: Point, sums: np.ndarray) -> dict[str, str]:
-        """Verilog, vectors, log and netlist of the chosen circuit; paths below the study's folder."""
+        """Verilog, test bench, vectors, log and netlist of the chosen circuit; paths below the study's folder."""
         texts = {
             f"{point.unit.name}.v": verilog(point.unit, cache=self._cache),
             "synthesis.log": point.synthesis.log,
@@ -123,11 +124,12 @@ class _UnitRun:
         }
         for name, text in texts.items():
             write_text(self._folder / name, text)
-        write_vectors(self._folder / "vectors.txt", self._all, sums)
-        names = ("verilog", "log", "netlist", "vectors")
+        rows = write_vectors(self._folder / "vectors.txt", self._all, sums)
+        write_text(self._folder / "testbench.v", verilog_bench(point.unit, rows, "vectors.txt"))
+        names = ("verilog", "log", "netlist", "vectors", "test bench")
         return {
             name: str((self._folder / file).relative_to(self._study.folder))
-            for name, file in zip(names, (*texts, "vectors.txt"), strict=True)
+            for name, file in zip(names, (*texts, "vectors.txt", "testbench.v"), strict=True)
         }
 
     def _result(self, exploration: Exploration, checks: Sequence[Check], files: dict[str, str]) -> UnitResult:

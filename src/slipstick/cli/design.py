@@ -2,21 +2,20 @@
 
 import json
 import signal
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
 from slipstick.arithmetic import IndexForm
 from slipstick.arithmetic.adders import Adder, PiecewiseLinear
 from slipstick.arithmetic.design_file import DESIGN_SUFFIX
 from slipstick.arithmetic.published import named_adder
+from slipstick.cli.stage_bar import stage_bar
 from slipstick.design.annealing import Prices, Schedule
 from slipstick.design.evaluation import Evaluation, evaluate
 from slipstick.design.logic_tables import LogicSearch
@@ -161,7 +160,7 @@ def _search(request: DesignRequest, file: Path, resume: bool) -> Adder:
         write_json(started, {"request": request.to_dict(), "state": progress})
 
     try:
-        with _progress() as show:
+        with stage_bar() as show:
             adder = Designer(request, show, state, save).run()
     except KeyboardInterrupt:
         if not started.exists():
@@ -184,21 +183,6 @@ def _started(path: Path, request: DesignRequest) -> dict[str, Any]:
         raise SpecificationError(f"{path}: belongs to another request; delete it to start anew")
     state: dict[str, Any] = saved["state"]
     return state
-
-
-@contextmanager
-def _progress() -> Iterator[Callable[[str, float], None]]:
-    console = Console(stderr=True)
-    columns = (
-        TextColumn("{task.description:20}"),
-        BarColumn(bar_width=24),
-        TimeElapsedColumn(),
-        TextColumn("left"),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
-        task = progress.add_task("searching", total=1.0)
-        yield lambda what, share: progress.update(task, description=what, completed=share)
 
 
 def _print_tables(request: DesignRequest, adder: Adder) -> None:

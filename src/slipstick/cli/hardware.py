@@ -1,16 +1,13 @@
 """``slipstick hardware``: units as RTL, proved equal to the software, with area, delay and energy."""
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from slipstick.cli.options import Out, Set
 from slipstick.cli.runs import failure
+from slipstick.cli.stage_bar import stage_bar
 from slipstick.errors import SpecificationError
 
 
@@ -37,7 +34,7 @@ def hardware(
             f"slipstick hardware needs the package {error.name!r}; pip install 'slipstick[hardware]'"
         ) from None
     chosen = load_study(study, tuple(overrides), out)
-    with _bars() as progress:
+    with stage_bar(lines=True) as progress:
         result = run_study(chosen, cache=Cache(cache), progress=progress)
     print("\n\n".join(filter(None, (units_table(result), errors_table(result), networks_table(result)))))
     write_plots(result, chosen.folder / "plots")
@@ -48,26 +45,3 @@ def hardware(
     ]
     if failed:
         raise failure(failed[0])
-
-
-@contextmanager
-def _bars() -> Iterator[Callable[[str, float], None]]:
-    """One bar on stderr for what is being done now; a line for each stage where there is no terminal."""
-    console = Console(stderr=True)
-    columns = (
-        TextColumn("{task.description}"), BarColumn(bar_width=24), TaskProgressColumn(), TimeElapsedColumn(),
-        TextColumn("left"), TimeRemainingColumn(),
-    )  # fmt: skip
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bars:
-        task, shown = bars.add_task("", total=1.0), ""
-
-        def progress(what: str, share: float) -> None:
-            nonlocal shown
-            if what != shown:
-                shown = what
-                bars.reset(task, description=what, total=1.0)
-                if not console.is_terminal:
-                    console.print(what, highlight=False, markup=False)
-            bars.update(task, completed=share)
-
-        yield progress

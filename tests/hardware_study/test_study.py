@@ -8,6 +8,7 @@ import pytest
 pytest.importorskip("amaranth")
 pytest.importorskip("pyosys")
 
+from slipstick.errors import SpecificationError
 from slipstick.hardware.cache import Cache
 from slipstick.hardware.exploration import best, front
 from slipstick.hardware.operands import codes
@@ -105,6 +106,35 @@ def test_a_transformers_step_has_the_products_of_its_layers_and_of_attention():
     position, character, attention = 4 * 4 * 8, 11 * 8, 3 * 2 * 4 * 4 * 4
     block = 4 * 8 * 8 + 2 * 8 * 32
     assert workload_of(network).products("forward") == position + 12 * (2 * character + block) + 2 * attention
+
+
+OWN_PROGRAM = """
+import torch
+
+def step():
+    model = torch.nn.Linear(6, 5, bias=False)
+    return model, torch.empty(7, 6), lambda y: y.square().mean()
+
+def half():
+    return torch.nn.Linear(6, 5), torch.empty(7, 6)
+"""
+
+
+def test_a_program_of_ones_own_is_priced_and_computes_nothing(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "own_step.py").write_text(OWN_PROGRAM)
+    workload = workload_of(Network(name="mine", program="own_step:step"))
+    assert (workload.batch, workload.products("forward"), workload.products()) == (7, 7 * 6 * 5, 2 * 7 * 6 * 5)
+    with pytest.raises(SpecificationError, match=r"returned Linear, Tensor; it must return \(model, inputs, loss\)"):
+        workload_of(Network(name="mine", program="own_step:half"))
+    with pytest.raises(SpecificationError, match="no_step:step: cannot be imported"):
+        workload_of(Network(name="mine", program="no_step:step"))
+
+
+@pytest.mark.parametrize("given", [{}, {"model": MLP, "program": "a:b"}])
+def test_a_network_is_a_model_or_a_program(given):
+    with pytest.raises(ValueError, match="give a model or a program"):
+        Network.model_validate({"name": "odd", **given})
 
 
 def test_what_is_there_is_not_made_again(done, cache, monkeypatch):

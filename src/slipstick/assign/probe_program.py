@@ -3,9 +3,7 @@
 Needs ``slipstick[train]``.
 """
 
-import importlib
 import math
-import sys
 import time
 from collections.abc import Iterable, Sized
 from dataclasses import dataclass
@@ -24,6 +22,7 @@ from slipstick.precision.statistics import Statistics
 from slipstick.train.checkpoints import Checkpoint, Position, has_checkpoint, load_checkpoint, save_checkpoint
 from slipstick.train.interrupts import Interrupted, StopRequest
 from slipstick.train.progress import TrainingProgress
+from slipstick.train.user_functions import types_of, user_function
 
 
 @dataclass(frozen=True)
@@ -41,26 +40,16 @@ def load_program(target: str) -> Program:
     It takes no arguments and returns (model, loader) or (model, loader, optimizer); by default the optimiser is SGD
     with lr 0.01 and momentum 0.9. Raises SpecificationError where there is no such function or it returns other things.
     """
-    module_name, colon, name = target.partition(":")
-    if not (module_name and colon and name):
-        raise SpecificationError(f"{target!r}: must be package.module:function")
-    if str(Path.cwd()) not in sys.path:
-        sys.path.insert(0, str(Path.cwd()))
-    try:
-        function = getattr(importlib.import_module(module_name), name)
-    except (ImportError, AttributeError) as error:
-        raise SpecificationError(
-            f"{target}: cannot be imported ({error}); it must be package.module:function"
-        ) from None
-    made = function()
+    made = user_function(target)()
     match made:
         case (nn.Module() as model, Iterable() as loader):
             optimizer: torch.optim.Optimizer = torch.optim.SGD(model.parameters(), lr=0.01, momentum=0.9)
         case (nn.Module() as model, Iterable() as loader, torch.optim.Optimizer() as optimizer):
             pass
         case _:
-            types = ", ".join(type(each).__name__ for each in (made if isinstance(made, tuple) else (made,)))
-            raise SpecificationError(f"{target}: returned {types}; it must return (model, loader[, optimizer])")
+            raise SpecificationError(
+                f"{target}: returned {types_of(made)}; it must return (model, loader[, optimizer])"
+            )
     return Program(model, loader, optimizer)
 
 

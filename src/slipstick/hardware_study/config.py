@@ -104,13 +104,25 @@ class SweepChoice(Section):
 
 
 class Network(Section):
-    """A network whose training step is priced. image: channels, height, width; of a transformer nothing."""
+    """A network whose training step is priced: a model, or a program.
+
+    image: channels, height, width; of a transformer nothing. program: "package.module:function", which takes no
+        arguments and returns (model, inputs, loss), inputs (N, ...) and the loss a function of what the model gives;
+        it runs on the device "meta", so that no number is computed and no memory taken.
+    """
 
     name: str
-    model: Model
+    model: Model | None = None
+    program: str | None = None
     image: tuple[int, int, int] = (3, 32, 32)
     classes: Annotated[int, Field(ge=2)] = 10
     batch: Annotated[int, Field(ge=1)] = 128
+
+    @model_validator(mode="after")
+    def _one_of_them(self) -> "Network":
+        if (self.model is None) == (self.program is None):
+            raise ValueError(f"network {self.name!r}: give a model or a program")
+        return self
 
 
 class HardwareStudy(Section):

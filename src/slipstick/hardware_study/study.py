@@ -25,7 +25,7 @@ from slipstick.hardware.timing import Timing
 from slipstick.hardware.tools import Progress, silent, yosys_version
 from slipstick.hardware_study.checks import netlist_dots, netlist_proof, random_vectors, recorded_dots, write_vectors
 from slipstick.hardware_study.config import HardwareStudy
-from slipstick.hardware_study.networks import network_costs
+from slipstick.hardware_study.networks import network_costs, workloads_of
 from slipstick.hardware_study.recording import Recorded, of_training, recorded_operands
 from slipstick.hardware_study.results import INERTIAL, ZERO_DELAY, Check, PointResult, StudyResult, UnitResult
 from slipstick.train.atomic_files import write_json, write_text
@@ -39,12 +39,12 @@ def run_study(study: HardwareStudy, *, cache: Cache | None = None, progress: Pro
     """
     study.folder.mkdir(parents=True, exist_ok=True)
     write_json(study.folder / "study.json", study.model_dump(mode="json"))
+    workloads = workloads_of(study.networks)
     operands = recorded_operands(study, progress)
     units = []
     for label, choice in zip(study.labels, study.units, strict=True):
         run = _UnitRun(study, label, choice.kind, choice.candidate(), operands, cache, progress)
         units.append(run.kept() or run.measure())
-    networks = network_costs(study.networks, units)
     result = StudyResult(
         study.name,
         study.library,
@@ -52,7 +52,7 @@ def run_study(study: HardwareStudy, *, cache: Cache | None = None, progress: Pro
         study.baseline or units[0].label,
         tuple(operands),
         tuple(units),
-        tuple(networks),
+        tuple(network_costs(workloads, units)),
     )
     write_json(study.folder / "results.json", result.to_dict())
     return result

@@ -12,7 +12,7 @@ from test_loop import StopAfter, final_bits
 from test_quantized_training import experiment
 
 from slipstick.errors import SpecificationError
-from slipstick.precision.assignment import Assignment, LayerAssignment, Precision, Reason
+from slipstick.precision.assignment import Assignment, LayerAssignment, LogPrecision, Precision, Reason
 from slipstick.report import read_run
 from slipstick.train import Data, Interrupted, load_comparison, load_data, load_experiment, run_folder, run_label, train
 from slipstick.train.config import Experiment
@@ -102,6 +102,11 @@ def test_the_run_says_what_it_is_trained_in(tmp_path: Path, data: Data, file: st
     assert run_label(chosen).startswith("assigned B_min 5 ")
     assert run_folder(chosen).name == "assigned-b-min-5-" + run_label(chosen)[-8:]
     assert run_folder(other) != run_folder(chosen)
+    first, *rest = assignment().layers
+    mixed = replace(assignment(), layers=(replace(first, activation=LogPrecision(3, 2, 8.0)), *rest))
+    assert run_label(experiment(tmp_path, precision=mixed.to_dict(), optimizer=SGD)).startswith(
+        "assigned mixed B_min 5 "
+    )
     assert not chosen.is_fp32
     train(chosen, data, quiet=True)
     record = read_run(run_folder(chosen))

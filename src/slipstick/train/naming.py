@@ -69,7 +69,8 @@ def _optimizer_words(given: Optimizer, base: Optimizer) -> str:
 def _names(experiment: Experiment, recipe_name: Callable[[Recipe], str]) -> list[str]:
     """Of the assignment, the recipe, or else the arithmetic and that of the update."""
     if (assignment := experiment.assignment) is not None:
-        return [f"assigned B_min {assignment.minimum_bits} {_hash(experiment.precision)}"]
+        kind = "assigned mixed" if assignment.is_mixed else "assigned"
+        return [f"{kind} B_min {assignment.minimum_bits} {_hash(experiment.precision)}"]
     if (recipe := experiment.recipe) is not None:
         return [recipe_name(recipe)]
     given = [experiment.arithmetic] + ([experiment.update] if experiment.update is not None else [])

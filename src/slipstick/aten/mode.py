@@ -39,7 +39,7 @@ class use(TorchDispatchMode):  # noqa: N801 (a context manager reads as a verb)
     arithmetic: a LogArithmetic, or a RoundedArithmetic baseline.
     update: a wider LogArithmetic for ``optimizer.step()`` and the running statistics of normalisation; weights and
         optimiser state then live on its finer grid, and every operand elsewhere is narrowed from it.
-    audit: count every operator by how it was executed, in ``.audit``.
+    audit: count every operator by how it was executed, and its time, in ``.audit``.
     record: measures the distances of log additions; see ``slipstick.aten.recording``. It changes no bits.
 
     Raises UnsupportedOperation for an operator without a definition, NonFiniteError for NaN.
@@ -172,6 +172,12 @@ class use(TorchDispatchMode):  # noqa: N801 (a context manager reads as a verb)
         return result
 
     def _execute(self, func: OpOverload, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        if self.audit is None:
+            return self._run(func, args, kwargs)
+        with self.audit.timing(str(func)):
+            return self._run(func, args, kwargs)
+
+    def _run(self, func: OpOverload, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         name = str(func)
         if tree_any(_carries_no_codes, (args, kwargs)):
             raise UnsupportedOperation(

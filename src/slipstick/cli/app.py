@@ -13,6 +13,7 @@ from slipstick.cli.design_exponential import design_exp
 from slipstick.cli.hardware import hardware
 from slipstick.cli.options import Out, Overwrite, Resume, Set
 from slipstick.cli.runs import failure, print_runs
+from slipstick.errors import SpecificationError
 
 app = typer.Typer(
     help="Train PyTorch programs in the arithmetic of hardware that does not exist yet, bit for bit.",
@@ -123,11 +124,24 @@ def bench(
         list[str], typer.Option("--arithmetic", metavar="TEXT", help='e.g. "LNS(5,5) hamad2025"; repeatable.')
     ] = [],  # noqa: B006
     quick: Annotated[bool, typer.Option("--quick", help="Kernels only, without the VGG-11 training step.")] = False,
+    all_targets: Annotated[
+        bool, typer.Option("--all", help="Instead, every target beside what is measured: ten minutes or more.")
+    ] = False,
+    baselines: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="With --all: tables by class of machine; tells what moved."),
+    ] = None,
+    record: Annotated[bool, typer.Option("--record", help="With --baselines: keep this run's table there.")] = False,
 ) -> None:
     """Speed as ratios to float32 in the same run: products, elementwise work, a training step."""
     from slipstick.bench.kernels import ARITHMETICS
-    from slipstick.cli.bench import print_kernels, print_training_steps
+    from slipstick.cli.bench import print_kernels, print_targets, print_training_steps
 
+    if record and baselines is None:
+        raise SpecificationError("--record: needs --baselines DIR, the folder to keep the table in")
+    if all_targets:
+        print_targets(baselines=baselines, record=record)
+        return
     chosen = tuple(arithmetic) or ARITHMETICS
     print_kernels(chosen)
     if not quick:

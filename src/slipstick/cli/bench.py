@@ -1,14 +1,17 @@
 """What ``slipstick bench`` shows, row by row as it is measured."""
 
 from itertools import chain
+from pathlib import Path
 
 import torch
 from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
+from slipstick.bench.baseline import baseline_file, moved, read_baseline, write_baseline
 from slipstick.bench.datapath import datapath_rows
 from slipstick.bench.kernels import kernel_rows
+from slipstick.bench.targets import Measured, Sizes, Target, targets
 from slipstick.bench.training_step import step_cost
 from slipstick.train.environment import environment
 
@@ -41,3 +44,40 @@ def print_training_steps(arithmetics: tuple[str, ...], batch: int = 128) -> None
             text, f"{cost.seconds:.2f} s", f"{time:.1f}x", f"{cost.peak_memory / _MIB:.0f} MiB", f"{memory:.2f}x"
         )
     console.print(table)
+
+
+def print_targets(sizes: Sizes | None = None, baselines: Path | None = None, record: bool = False) -> None:
+    """Every target beside what was measured, as a Markdown table that can be kept; then what moved since the baseline.
+
+    baselines: a folder of tables by class of machine; record: write this run's there.
+    """
+    chosen = list(targets(sizes))
+    print(f"{_machine()}\n\n| target | bar | measured | | of |\n|---|---|---|---|---|", flush=True)
+    found: dict[str, float] = {}
+    for number, target in enumerate(chosen):
+        with Console(stderr=True).status(f"{number + 1} of {len(chosen)}: {target.name}"):
+            measured = target.measure()
+        found[target.name] = measured.value
+        print(_target_row(target, measured), flush=True)
+    if baselines is None:
+        return
+    path = baseline_file(baselines)
+    before = read_baseline(path)
+    print("\n" + "\n".join(str(move) for move in moved(before, found)) if before else f"\nno baseline: {path}")
+    if record:
+        write_baseline(path, found)
+        print(f"recorded: {path}")
+
+
+def _machine() -> str:
+    facts = environment()
+    blas = "oneMKL" if torch.backends.mkl.is_available() else "its own BLAS"
+    capability = torch.backends.cpu.get_cpu_capability()
+    sgemm = f"torch {torch.__version__}, {blas}, {capability}"
+    return f"{facts['processor']}, {facts['isa']} kernels, at most {torch.get_num_threads()} threads; sgemm: {sgemm}"
+
+
+def _target_row(target: Target, measured: Measured) -> str:
+    bar = f"{'≥' if target.sense == 'at least' else '≤'} {target.bar:g}{target.unit}"
+    verdict = ("met" if target.met(measured.value) else "**not met**") if target.applies else f"bar is for {target.isa}"
+    return f"| {target.name} | {bar} | {measured.value:.3g}{target.unit} | {verdict} | {measured.detail} |"

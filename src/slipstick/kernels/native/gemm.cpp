@@ -7,9 +7,9 @@
 
 #include <stdexcept>
 
-#include "gemm_bytes_build.h"
 #include "gemm_problem.h"
 #include "gemm_schedule_build.h"
+#include "gemm_steps_build.h"
 #include "isa.h"
 
 namespace nb = nanobind;

@@ -70,13 +70,14 @@ void gather_codes(const Code* b, const int64_t* terms, int64_t length, const int
 template <typename P, typename Code>
 void pack_columns(const P& p, const GemmBlock& g, const Chunk& chunk, const Layout<P>& layout, Code* codes, char* out) {
     const int64_t length = chunk.order->length;
+    const int32_t* visits = chunk.order->visits.data();
     for (int u = 0; u < layout.units; ++u) {
         const int left = g.columns - u * P::kUnit;
         const int count = left < P::kUnit ? left : P::kUnit;
         gather_codes(static_cast<const Code*>(g.b), g.b_terms + chunk.k0, length, g.b_columns + u * P::kUnit, count,
                      P::kUnit, static_cast<Code>(p.conversion->zero_code), codes);
         for (int64_t k = 0; k < length; ++k)
-            p.pack_columns(codes + k * P::kUnit, out + (int64_t{u} * length + k) * P::kColumnBytes);
+            p.pack_columns(codes + visits[k] * P::kUnit, out + (int64_t{u} * length + k) * P::kColumnBytes);
     }
 }
 
@@ -87,13 +88,14 @@ template <typename P, typename Code>
 void pack_rows(const P& p, const GemmBlock& g, const Chunk& chunk, char* out) {
     const int64_t length = chunk.order->length;
     const uint8_t* position = chunk.order->run_position.data();
+    const int32_t* visits = chunk.order->visits.data();
     const int64_t* terms = g.a_terms + chunk.k0;
     for (int row = 0; row < g.rows;) {
         const int group = group_rows(g.rows - row);
         for (int r = 0; r < group; ++r) {
             const Code* from = static_cast<const Code*>(g.a) + g.a_rows[row + r];
             for (int64_t k = 0; k < length; ++k)
-                p.pack_row(from[terms[k]], position[k], out + (k * group + r) * P::kRowBytes);
+                p.pack_row(from[terms[visits[k]]], position[k], out + (k * group + r) * P::kRowBytes);
         }
         out += length * group * P::kRowBytes;
         row += group;
@@ -113,18 +115,57 @@ SLIPSTICK_INLINE typename P::Value term(const P& p, const Operands& o, int64_t k
     return p.product(o.rows + k * o.row_term + r * o.row_step, o.columns + k * P::kColumnBytes + r * o.column_step);
 }
 
-// The loops over sums are not unrolled: one addition fills the processor's window, the next sum's follows on its heels.
+// How many of R additions are made side by side.
+template <typename P, int R>
+constexpr int kAbreast = R % P::kTogether == 0 ? P::kTogether : 1;
+
+template <typename P, int N>
+SLIPSTICK_INLINE void add_all(const P& p, const typename P::Value (&a)[N], const typename P::Value (&b)[N],
+                              typename P::Value (&sums)[N]) {
+    if constexpr (N == 1)
+        sums[0] = p.add(a[0], b[0]);
+    else
+        p.add_all(a, b, sums);
+}
+
+// The loops over sums are not unrolled: an addition fills the processor's window, the next sum's follows on its heels.
 template <typename P, int R>
 SLIPSTICK_INLINE void add_terms(const P& p, const Operands& o, int64_t k0, int64_t k1, char* to) {
+    constexpr int N = kAbreast<P, R>;
 #pragma GCC unroll 1
-    for (int r = 0; r < R; ++r, to += P::kValueBytes) P::store(to, p.add(term(p, o, k0, r), term(p, o, k1, r)));
+    for (int r = 0; r < R; r += N, to += N * P::kValueBytes) {
+        typename P::Value a[N], b[N], sums[N];
+        for (int i = 0; i < N; ++i) a[i] = term(p, o, k0, r + i);
+        for (int i = 0; i < N; ++i) b[i] = term(p, o, k1, r + i);
+        add_all<P, N>(p, a, b, sums);
+        for (int i = 0; i < N; ++i) P::store(to + i * P::kValueBytes, sums[i]);
+    }
+}
+
+// settled: biases to put back, 0 for leaving it to a later merge.
+template <typename P, int R>
+SLIPSTICK_INLINE void merge(const P& p, char* to, int settled, bool clamp) {
+    constexpr int N = kAbreast<P, R>;
+#pragma GCC unroll 1
+    for (int r = 0; r < R; r += N, to += N * P::kValueBytes) {
+        typename P::Value a[N], b[N], sums[N];
+        for (int i = 0; i < N; ++i) a[i] = P::load(to + i * P::kValueBytes);
+        for (int i = 0; i < N; ++i) b[i] = P::load(to + (R + i) * P::kValueBytes);
+        add_all<P, N>(p, a, b, sums);
+        for (int i = 0; i < N; ++i)
+            P::store(to + i * P::kValueBytes, settled ? p.settle(sums[i], settled, clamp) : sums[i]);
+    }
+}
+
+// Where additions are made abreast they are functions: inlined they fill the processor's cache of instructions.
+template <typename P, int R>
+__attribute__((noinline)) void call_add_terms(const P& p, const Operands& o, int64_t k0, int64_t k1, char* to) {
+    add_terms<P, R>(p, o, k0, k1, to);
 }
 
 template <typename P, int R>
-SLIPSTICK_INLINE void merge(const P& p, char* to, bool clamp) {
-#pragma GCC unroll 1
-    for (int r = 0; r < R; ++r, to += P::kValueBytes)
-        P::store(to, p.settle(p.add(P::load(to), P::load(to + R * P::kValueBytes)), 1, clamp));
+__attribute__((noinline)) void call_merge(const P& p, char* to, int settled, bool clamp) {
+    merge<P, R>(p, to, settled, clamp);
 }
 
 template <typename P, int R>
@@ -133,12 +174,15 @@ void tree_tile(const P& p, const ChunkOrder& order, const Operands& o, char* sta
     const bool clamp = p.must_clamp(order.levels);
     char* top = stack;
     for (const Step *step = order.steps.data(), *end = step + order.steps.size(); step != end; ++step, top += kLevel) {
-        if (step->terms == 4) {
+        const bool lazy = P::kLazy && step->whole;
+        if (step->terms == 4 && P::kTogether > 1) {
+            call_add_terms<P, R>(p, o, step->k[0], step->k[1], top);
+            call_add_terms<P, R>(p, o, step->k[2], step->k[3], top + kLevel);
+            call_merge<P, R>(p, top, lazy ? 0 : 2, false);
+        } else if (step->terms == 4) {
             add_terms<P, R>(p, o, step->k[0], step->k[1], top);
             add_terms<P, R>(p, o, step->k[2], step->k[3], top + kLevel);
-#pragma GCC unroll 1
-            for (char *at = top, *stop = top + kLevel; at != stop; at += P::kValueBytes)
-                P::store(at, p.settle(p.add(P::load(at), P::load(at + kLevel)), 2, false));
+            merge<P, R>(p, top, 2, false);
         } else if (step->terms == 2) {
 #pragma GCC unroll 1
             for (int r = 0; r < R; ++r)
@@ -147,20 +191,33 @@ void tree_tile(const P& p, const ChunkOrder& order, const Operands& o, char* sta
         } else {
             for (int r = 0; r < R; ++r) P::store(top + r * P::kValueBytes, term(p, o, step->k[0], r));
         }
-        for (int merges = step->merges; merges > 0; --merges) merge<P, R>(p, top -= kLevel, clamp);
+        for (int merged = 0; merged < step->merges; ++merged) {
+            top -= kLevel;
+            if (P::kTogether > 1)
+                call_merge<P, R>(p, top, !lazy || merged > 1 ? 1 : merged == 1 ? 4 : 0, clamp);
+            else
+                merge<P, R>(p, top, 1, clamp);
+        }
     }
 }
 
 // Adds terms k0 <= k < k1 to the sums in `at`, or starts them with term k0.
 template <typename P, int R>
 void run_tile(const P& p, int64_t k0, int64_t k1, bool resume, const Operands& o, char* at) {
+    constexpr int N = kAbreast<P, R>;
     typename P::Value sum[R];
     for (int r = 0; r < R; ++r) sum[r] = resume ? P::load(at + r * P::kValueBytes) : term(p, o, k0, r);
     for (int64_t k = resume ? k0 : k0 + 1; k < k1;) {
         const int64_t stop = k1 - k < kRunPeriod ? k1 : k + kRunPeriod;
         const int additions = static_cast<int>(stop - k);
         for (; k < stop; ++k)
-            for (int r = 0; r < R; ++r) sum[r] = p.add(sum[r], term(p, o, k, r));
+            for (int r = 0; r < R; r += N) {
+                typename P::Value a[N], b[N], sums[N];
+                for (int i = 0; i < N; ++i) a[i] = sum[r + i];
+                for (int i = 0; i < N; ++i) b[i] = term(p, o, k, r + i);
+                add_all<P, N>(p, a, b, sums);
+                for (int i = 0; i < N; ++i) sum[r + i] = sums[i];
+            }
         for (int r = 0; r < R; ++r) sum[r] = p.settle(sum[r], additions, false);
     }
     for (int r = 0; r < R; ++r) P::store(at + r * P::kValueBytes, sum[r]);
@@ -173,7 +230,7 @@ void runs_tile(const P& p, const ChunkOrder& order, const Operands& o, char* sta
     char* top = stack;
     for (const Step *step = order.steps.data(), *end = step + order.steps.size(); step != end; ++step, top += kLevel) {
         run_tile<P, R>(p, step->k[0], step->k[1], order.resume, o, top);
-        for (int merges = step->merges; merges > 0; --merges) merge<P, R>(p, top -= kLevel, clamp);
+        for (int merges = step->merges; merges > 0; --merges) merge<P, R>(p, top -= kLevel, 1, clamp);
     }
 }
 

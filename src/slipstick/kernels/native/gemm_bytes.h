@@ -21,6 +21,8 @@ struct Bytes {
     using S = Words;
     using V = S::V;
     static constexpr int kUnit = S::kBytes;
+    static constexpr int kTogether = 1;
+    static constexpr bool kLazy = false;
     static constexpr int kValueBytes = 3 * S::kBytes, kColumnBytes = 3 * S::kBytes, kRowBytes = 8;
 
     struct Value {
@@ -58,7 +60,8 @@ struct Bytes {
     void pack_row(int32_t code, int position, char* out) const {
         int32_t log = code == conversion->zero_code ? plan->row_zero
                                                     : (code >> 1) * (1 << conversion->shift) + plan->row_offset;
-        if (kMode != ByteMode::rounded) log -= position * plan->bias;
+        const bool lowered = kMode == ByteMode::floor ? code != conversion->zero_code : kMode != ByteMode::rounded;
+        if (lowered) log -= position * plan->bias;
         const uint32_t word = static_cast<uint16_t>(log < INT16_MIN ? INT16_MIN : log);
         const uint32_t logs = word << 16 | word, signs = code & 1 ? Lookup::kSign * 0x01010101u : 0u;
         std::memcpy(out, &logs, 4);
@@ -99,6 +102,7 @@ struct Bytes {
         const V lift = additions == 1 ? bias : S::all16(plan->bias * additions);
         const V first = S::add16(x.first, lift), second = S::add16(x.second, lift);
         if (clamp) return {clamped(first), clamped(second), x.sign};
+        if (kMode == ByteMode::floor) return {first, second, x.sign};
         return {S::max16(first, zero), S::max16(second, zero), x.sign};
     }
 

@@ -5,6 +5,7 @@
 #if defined(SLIPSTICK_ISA_avx2)
 #include "gemm_bytes.h"
 #include "gemm_lookup_avx2.h"
+#include "gemm_steps_avx2.h"
 #elif defined(SLIPSTICK_ISA_avx512)
 #include "gemm_bytes.h"
 #include "gemm_lookup_avx512.h"
@@ -57,7 +58,42 @@ const ByteKernel kByteKernels[] = {
     byte_kernel<ByteMode::rounded, 8, true, 16>("bytes-256-coarse-rounded"),
 };
 
+// One compiled step kernel: which slices it has.
+struct StepKernel {
+    StepSlices slices;
+    GemmPath path;
+
+    bool holds(const StepSlices& s) const {
+        return slices.shift == s.shift && slices.wide == s.wide && slices.plus >= s.plus && slices.minus >= s.minus &&
+               (s.shift > 0 || slices.plus == s.plus);
+    }
+};
+
+template <int kShift, bool kWide, int kPlus, int kMinus>
+constexpr StepKernel step_kernel(const char* name) {
+    using Lookup = StepLookup<kShift, kWide, kPlus, kMinus>;
+    return {{kShift, Lookup::kCoarse, kWide, kPlus, kMinus}, path<Steps<Lookup>>(name)};
+}
+
+// The first that holds a plan's slices is taken.
+const StepKernel kStepKernels[] = {
+    step_kernel<0, false, 3, 3>("steps-48"),
+    step_kernel<0, false, 6, 6>("steps-96"),
+    step_kernel<0, false, 8, 8>("steps-128"),
+    step_kernel<3, false, 2, 2>("steps-32-by-8"),
+    step_kernel<3, true, 5, 6>("steps-80-96-by-8"),
+};
+
+const GemmPath* step_path(const BytePlan& plan, int64_t terms) {
+    if (terms > plan.terms) return nullptr;
+    for (const StepKernel& kernel : kStepKernels)
+        if (kernel.holds(plan.steps)) return &kernel.path;
+    return nullptr;
+}
+
 #elif defined(SLIPSTICK_ISA_avx512)
+
+const GemmPath* step_path(const BytePlan&, int64_t) { return nullptr; }
 
 // One compiled kernel: classes of so many bits, with a coarse part or not.
 struct ByteKernel {
@@ -105,6 +141,7 @@ const GemmPath* kernel_of(const BytePlan& plan, int64_t terms) {
 }
 
 const GemmPath* fast_path(const GemmPlan& plan, int64_t terms) {
+    if (const GemmPath* path = step_path(plan.steps, terms)) return path;
     const GemmPath* path = kernel_of(byte_plan(plan, false), terms);
     return path ? path : kernel_of(byte_plan(plan, true), terms);
 }

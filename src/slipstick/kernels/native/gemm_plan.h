@@ -36,17 +36,26 @@ struct ByteClasses {
     int index(int64_t d) const;
 };
 
+// How the step kernels look up (gemm_steps_avx2.h): a table is the exclusive or of slices of 16 entries, `coarse` ones
+// taken by d >> shift and, where d is small, `plus` or `minus` ones taken by d.
+struct StepSlices {
+    int shift = 0, coarse = 0;  // shift 0: no coarse slices
+    bool wide = false;          // d = 255 and d > 255 differ
+    int plus = 0, minus = 0;
+};
+
 constexpr int kSlice = 16, kSlices = 16, kTableLane = 64;
 
 // How logs keep within int16. plain, saturating: no sum leaves the format except in merges that look; saturating: logs
 // that stand for zero reach the end of int16, so products and sums need saturating instructions. rounded: every product
-// and sum is rounded to the format.
-enum class ByteMode { plain, saturating, rounded };
+// and sum is rounded to the format. floor: logs are not negative, and one that stands for zero cannot sink below 0.
+enum class ByteMode { plain, saturating, rounded, floor };
 
 // Logs in int16, signs in bytes, the adder's tables as bytes indexed by class. Tables hold bias - D >= 0, so that every
 // addition lowers a sum by `bias`; `settle` puts it back.
 struct BytePlan {
     ByteClasses classes;
+    StepSlices steps;
     ByteMode mode = ByteMode::plain;
     int32_t bias = 0;
     int32_t row_zero = 0, column_zero = 0, row_offset = 0, column_offset = 0;
@@ -73,6 +82,7 @@ public:
     GenericPlan generic;
     // With classes for AVX2's shuffles and for AVX-512's permutations: without rounding at every step, and with.
     BytePlan shuffle, shuffle_rounded, permute, permute_rounded;
+    BytePlan steps;  // for AVX2: the cheaper way where tables end early, are steps far out, and fit into bytes
     Order order;
 };
 

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <algorithm>
+#include <numeric>
 #include <stdexcept>
 
 #include "gemm_schedule.h"
@@ -85,6 +86,25 @@ inline void join_leaves(std::vector<Step>& steps) {
     steps = std::move(joined);
 }
 
+// Lets the terms lie in memory as they are visited.
+inline void renumber(ChunkOrder& order) {
+    int32_t visited = 0;
+    for (Step& step : order.steps)
+        for (int i = 0; i < step.terms; ++i) {
+            order.visits[visited] = step.k[i];
+            step.k[i] = visited++;
+        }
+}
+
+inline void mark_wholes(std::vector<Step>& steps) {
+    for (size_t i = 0; i + 3 < steps.size(); ++i) {
+        const auto four = [&](size_t j, int merges) { return steps[j].terms == 4 && steps[j].merges == merges; };
+        if (!four(i, 0) || !four(i + 1, 1) || !four(i + 2, 0) || steps[i + 3].terms != 4 || steps[i + 3].merges < 2)
+            continue;
+        for (size_t j = i; j < i + 4; ++j) steps[j].whole = true;
+    }
+}
+
 class ScheduleBuilder {
 public:
     ScheduleBuilder(const Order& order, int64_t terms) : order_(order), terms_(terms) {
@@ -159,6 +179,8 @@ private:
         order->length = static_cast<int32_t>(count);
         order->resume = resume;
         order->run_position.assign(count, 0);
+        order->visits.resize(count);
+        std::iota(order->visits.begin(), order->visits.end(), 0);
         return order;
     }
 
@@ -170,6 +192,8 @@ private:
              [&] { ++order->steps.back().merges; });
         order->levels = log2_exact(order_.size) * ((log2_exact(count) + bits - 1) / bits);
         join_leaves(order->steps);
+        renumber(*order);
+        mark_wholes(order->steps);
         order->depth = stack_depth(order->steps);
         return order;
     }

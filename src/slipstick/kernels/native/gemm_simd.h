@@ -68,12 +68,15 @@ struct Words {
     SLIPSTICK_INLINE static V sub16(V a, V b) { return _mm256_sub_epi16(a, b); }
     SLIPSTICK_INLINE static V add16_saturating(V a, V b) { return _mm256_adds_epi16(a, b); }
     SLIPSTICK_INLINE static V sub16_saturating(V a, V b) { return _mm256_subs_epi16(a, b); }
+    SLIPSTICK_INLINE static V sub16_down_to_0(V a, V b) { return _mm256_subs_epu16(a, b); }
     SLIPSTICK_INLINE static V max16(V a, V b) { return _mm256_max_epi16(a, b); }
     SLIPSTICK_INLINE static V min16(V a, V b) { return _mm256_min_epi16(a, b); }
     SLIPSTICK_INLINE static V abs16(V a) { return _mm256_abs_epi16(a); }
     SLIPSTICK_INLINE static V high_product16(V a, V b) { return _mm256_mulhi_epu16(a, b); }
     SLIPSTICK_INLINE static V shift_left16(V a, int n) { return _mm256_slli_epi16(a, n); }
     SLIPSTICK_INLINE static V half16(V a) { return _mm256_srai_epi16(a, 1); }
+    template <int n>
+    SLIPSTICK_INLINE static V shift_right16(V a) { return _mm256_srli_epi16(a, n); }
     SLIPSTICK_INLINE static V pack(V a, V b) { return _mm256_packs_epi16(a, b); }
     SLIPSTICK_INLINE static V pack_unsigned(V a, V b) { return _mm256_packus_epi16(a, b); }
     SLIPSTICK_INLINE static V unpack_low(V low, V high) { return _mm256_unpacklo_epi8(low, high); }
@@ -83,6 +86,7 @@ struct Words {
     SLIPSTICK_INLINE static V min8(V a, V b) { return _mm256_min_epu8(a, b); }
     SLIPSTICK_INLINE static V add8_signed_saturating(V a, V b) { return _mm256_adds_epi8(a, b); }
     SLIPSTICK_INLINE static V abs8(V a) { return _mm256_abs_epi8(a); }
+    SLIPSTICK_INLINE static V equal8(V a, V b) { return _mm256_cmpeq_epi8(a, b); }
     SLIPSTICK_INLINE static V bit_and(V a, V b) { return _mm256_and_si256(a, b); }
     SLIPSTICK_INLINE static V bit_or(V a, V b) { return _mm256_or_si256(a, b); }
     SLIPSTICK_INLINE static V bit_xor(V a, V b) { return _mm256_xor_si256(a, b); }
@@ -94,7 +98,7 @@ struct Words {
     SLIPSTICK_INLINE static V where_greater16(V a, V b, V x, V y) {
         return _mm256_blendv_epi8(y, x, _mm256_cmpgt_epi16(a, b));
     }
-    // Keeps the compiler from regrouping a chain of operations, which costs registers.
+    // Keeps the compiler from regrouping a chain of operations, which costs registers, and from loading x twice.
     SLIPSTICK_INLINE static void in_order(V& x) { asm("" : "+x"(x)); }
 };
 

@@ -113,7 +113,7 @@ bool set_floor_ranges(BytePlan& plan, const Growth& growth, const Order& order) 
 // Slices by d alone, or with coarse ones: the fewest shuffles.
 StepSlices fewest_slices(const ByteTable& plus, const ByteTable& minus) {
     StepSlices best;
-    int least = 16;  // shuffles beyond which the byte classes of ShuffleLookup are as good
+    int least = 17;  // shuffles from which the byte classes of ShuffleLookup are as good
     int all = 1;
     for (int compiled : {8, 6, 3})
         if (plus.adder.n() < compiled * kSlice) all = compiled;
@@ -126,7 +126,7 @@ StepSlices fewest_slices(const ByteTable& plus, const ByteTable& minus) {
         StepSlices steps{shift, (256 >> shift) / kSlice, plus(255) != plus.bias || minus(255) != plus.bias, plus.fine_slices(shift),
                          minus.fine_slices(shift)};
         const int shuffles = 2 * steps.coarse + steps.plus + steps.minus + 1;
-        if (shuffles > least || std::max(steps.plus, steps.minus) > kSlices / 2) continue;
+        if (shuffles >= least || std::max(steps.plus, steps.minus) > kSlices / 2) continue;
         best = steps;
         least = shuffles;
     }

@@ -47,8 +47,8 @@ test: $(VENV)/.package ## install, then run the tests against the installed pack
 	@$(BIN)/python -m pytest -n $(JOBS)
 
 .PHONY: test-long
-test-long: $(VENV)/.package ## hardware tests of millions of vectors, which `make test` leaves out (half an hour)
-	@$(BIN)/python -m pytest -n $(JOBS) --dist loadfile -m long tests/hardware
+test-long: $(VENV)/.package ## tests of millions of vectors, samples and codes, which `make test` leaves out (an hour)
+	@$(BIN)/python -m pytest -n $(JOBS) --dist loadfile -m long
 
 .PHONY: lint
 lint: $(VENV)/.requirements ## ruff and mypy

@@ -1,4 +1,4 @@
-"""Settings and fixtures for the whole suite."""
+"""Settings and fixtures for the whole suite. Tests marked ``long`` run only if asked for: ``pytest -m long``."""
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -12,6 +12,19 @@ if TYPE_CHECKING:
 # Shared machines stall: a slow example is no failure, and the same examples run everywhere.
 settings.register_profile("slipstick", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("slipstick")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "long: many vectors, samples or codes, or large units; run with -m long")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    if "long" in config.option.markexpr:
+        return
+    skip = pytest.mark.skip(reason="long; run with -m long")
+    for item in items:
+        if item.get_closest_marker("long"):
+            item.add_marker(skip)
 
 
 @pytest.fixture(scope="session")

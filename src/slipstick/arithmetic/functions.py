@@ -2,10 +2,11 @@
 
 A function becomes a table over all codes of a format. float64 decides the nearest log; the few codes within 1e-6 LSB
 of a tie are settled with 60 digits, or exactly; a true tie goes to the even log.
+
+Tables are built at first use and kept by value. All thirty functions of a 16-bit format, LNS(5, 9), take 0.25 s to
+build on one core of a Zen 3, 0.04 s the slowest (tan); of the 22-bit LNS(6, 14) 35 s, 5 s the slowest (exp).
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
 
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 
 from slipstick.arithmetic.exponential import ExpSegments
 from slipstick.arithmetic.log_arithmetic import LogArithmetic
+from slipstick.arithmetic.real_functions import FUNCTIONS, PARAMETRIC, Floats, RealFunction
 from slipstick.errors import SpecificationError
 from slipstick.formats import LNS
 
@@ -25,49 +27,10 @@ _TIE_GUARD = 1e-6
 _DIGITS = 60
 _DOUBLE_PRECISION = 53
 
-Floats = NDArray[np.float64]
-LOG2_E = 1.0 / np.log(2.0)
-
-
-@dataclass(frozen=True)
-class _Function:
-    """f as (value or sign, log2|f|) in float64 from (x, log2|x|), and with many digits from x alone."""
-
-    sign: Callable[[Floats], Floats]
-    log2: Callable[[Floats, Floats], Floats]
-    exact: Callable[[mpmath.mpf], mpmath.mpf]
-
-
-def _positive(x: Floats) -> Floats:
-    return np.ones_like(x)
-
-
-def _log2_of(f: Callable[[Floats], Floats]) -> Callable[[Floats, Floats], Floats]:
-    return lambda x, log2_x: np.log2(np.abs(f(x)))
-
-
-_FUNCTIONS: dict[str, _Function] = {
-    "exp": _Function(_positive, lambda x, log2_x: x * LOG2_E, mpmath.exp),
-    "exp2": _Function(_positive, lambda x, log2_x: x, lambda x: mpmath.power(2, x)),
-    "expm1": _Function(np.sign, _log2_of(np.expm1), mpmath.expm1),
-    "log": _Function(
-        lambda x: np.sign(np.log2(x)), lambda x, log2_x: np.log2(np.abs(log2_x)) - np.log2(LOG2_E), mpmath.log
-    ),
-    "log2": _Function(
-        lambda x: np.sign(np.log2(x)), lambda x, log2_x: np.log2(np.abs(log2_x)), lambda x: mpmath.log(x, 2)
-    ),
-    "log1p": _Function(np.sign, _log2_of(np.log1p), mpmath.log1p),
-    "tanh": _Function(np.sign, _log2_of(np.tanh), mpmath.tanh),
-    "sigmoid": _Function(
-        _positive, lambda x, log2_x: -np.logaddexp2(0.0, -x * LOG2_E), lambda x: 1 / (1 + mpmath.exp(-x))
-    ),
-}
-_AT_ZERO = {"exp": 1.0, "exp2": 1.0, "log": -np.inf, "log2": -np.inf, "sigmoid": 0.5}
-
 
 def function_names() -> tuple[str, ...]:
-    """The functions that have tables, besides "pow"."""
-    return tuple(_FUNCTIONS)
+    """The functions that have tables, besides "pow" and those of ``PARAMETRIC``."""
+    return tuple(FUNCTIONS)
 
 
 def table_in(arithmetic: LogArithmetic, name: str, parameter: float = 0.0) -> NDArray[np.int32]:
@@ -82,18 +45,21 @@ def table_in(arithmetic: LogArithmetic, name: str, parameter: float = 0.0) -> ND
 def function_table(name: str, format: LNS, parameter: float = 0.0) -> NDArray[np.int32]:
     """Codes 2L + s of f(x) for every code of ``format``, indexed by 2L + s + 2(MAX + 1); entry 1 is unused.
 
-    name: one of ``function_names()``, or "pow" with the exponent as ``parameter``.
+    name: one of ``function_names()``, or, with a ``parameter``, "pow" (the exponent), "exp_base" (the base) or
+        "round_to" (decimal places).
     An entry is ``UNDEFINED`` where f has no real value. Infinite values saturate.
     """
     log = np.repeat(np.arange(format.zero_log, format.max_log + 1, dtype=np.int64), 2)
     negative = np.tile(np.array([False, True]), len(log) // 2)
     if name == "pow":
         table = _power(log, negative, parameter, format)
-    elif name in _FUNCTIONS:
-        table = _sampled(_FUNCTIONS[name], log, negative, format)
-        table[:2] = _code_of(_AT_ZERO.get(name, 0.0), format)
+    elif name in FUNCTIONS:
+        table = _sampled(FUNCTIONS[name], log, negative, format)
+    elif name in PARAMETRIC:
+        table = _sampled(PARAMETRIC[name](parameter), log, negative, format)
     else:
-        raise SpecificationError(f"function {name!r}: no table; known are {', '.join(function_names())}, pow")
+        known = ", ".join((*function_names(), "pow", *PARAMETRIC))
+        raise SpecificationError(f"function {name!r}: no table; known are {known}")
     table.setflags(write=False)
     return table
 
@@ -108,23 +74,25 @@ def _exponential_table(exponential: ExpSegments, format: LNS) -> NDArray[np.int3
     return table
 
 
-def _sampled(f: _Function, log: NDArray[np.int64], negative: NDArray[np.bool_], format: LNS) -> NDArray[np.int32]:
+def _sampled(f: RealFunction, log: NDArray[np.int64], negative: NDArray[np.bool_], format: LNS) -> NDArray[np.int32]:
     scale = float(1 << format.frac_bits)
     log2_x = log / scale
     x = np.where(negative, -np.exp2(log2_x), np.exp2(log2_x))
     with np.errstate(all="ignore"):
-        sign = f.sign(x)
-        real = f.log2(x, log2_x) * scale
+        sign, log2_f = f.evaluate(x, log2_x)
+        real = log2_f * scale
     undefined = np.isnan(sign) | np.isnan(real)
     real = np.where(undefined, 0.0, np.clip(real, -(2.0**30), 2.0**30))
     nearest = np.floor(real + 0.5).astype(np.int64)
     in_range = np.abs(real) <= format.max_log + 1
-    for i in np.flatnonzero(_close_to_tie(real) & in_range & ~undefined):
+    for i in np.flatnonzero((_close_to_tie(real) | f.careful(x)) & in_range & ~undefined):
         nearest[i] = _nearest_log(f, int(log[i]), bool(negative[i]), format.frac_bits)
     # A value that float64 cannot tell from zero is still not zero: its log is far below the range.
     codes = _codes(nearest, sign < 0, format)
     codes = np.where(sign == 0, _zero(format), codes)
-    return np.where(undefined, UNDEFINED, codes).astype(np.int32)
+    table = np.where(undefined, UNDEFINED, codes).astype(np.int32)
+    table[:2] = UNDEFINED if np.isnan(f.at_zero) else _code_of(f.at_zero, format)
+    return table
 
 
 def _close_to_tie(real: Floats) -> NDArray[np.bool_]:
@@ -132,7 +100,7 @@ def _close_to_tie(real: Floats) -> NDArray[np.bool_]:
     return close
 
 
-def _nearest_log(f: _Function, log: int, negative: bool, frac_bits: int) -> int:
+def _nearest_log(f: RealFunction, log: int, negative: bool, frac_bits: int) -> int:
     with mpmath.workdps(_DIGITS):
         magnitude = mpmath.power(2, mpmath.mpf(log) / (1 << frac_bits))
         value = mpmath.log(abs(f.exact(-magnitude if negative else magnitude)), 2) * (1 << frac_bits)

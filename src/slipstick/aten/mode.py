@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from types import FrameType, TracebackType
@@ -20,6 +20,7 @@ from slipstick.aten import elementary
 from slipstick.aten.audit import Audit
 from slipstick.aten.backward_guard import BackwardGuard
 from slipstick.aten.integers import makes_floats
+from slipstick.aten.module_arithmetics import ModuleArithmetics
 from slipstick.aten.recording import DistanceRecorder
 from slipstick.aten.registry import DEFINED, MOVES, SELECTIONS
 from slipstick.aten.rounded import run_rounded
@@ -41,6 +42,10 @@ class use(TorchDispatchMode):  # noqa: N801 (a context manager reads as a verb)
         optimiser state then live on its finer grid, and every operand elsewhere is narrowed from it.
     audit: count every operator by how it was executed, and its time, in ``.audit``.
     record: measures the distances of log additions; see ``slipstick.aten.recording``. It changes no bits.
+    override: LogArithmetics of single modules, which run in them forward and backward: by module, or by its dotted name
+        from the module that is called first. The innermost one counts. Formats other than that of ``arithmetic`` need
+        ``update``, on whose grid all weights then live. Gradients that meet are added in the arithmetic of the module
+        whose gradient came last.
 
     Raises UnsupportedOperation for an operator without a definition, NonFiniteError for NaN.
     """
@@ -51,6 +56,7 @@ class use(TorchDispatchMode):  # noqa: N801 (a context manager reads as a verb)
         update: Arithmetic | None = None,
         audit: bool = False,
         record: DistanceRecorder | None = None,
+        override: Mapping[str | torch.nn.Module, LogArithmetic] | None = None,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         if not isinstance(arithmetic, LogArithmetic | RoundedArithmetic):
@@ -66,6 +72,7 @@ class use(TorchDispatchMode):  # noqa: N801 (a context manager reads as a verb)
         self._phase = UpdatePhase()
         self.guard = BackwardGuard(self)
         self._specs = self._make_specs()
+        self._modules = self._make_modules(override) if override else None
         if record is not None and self._specs is None:
             raise SpecificationError(f"use({arithmetic}, record=...): a rounded baseline has no log additions")
         self._observer = None if record is None else record.observer(self._phase_of)
@@ -83,11 +90,28 @@ class use(TorchDispatchMode):  # noqa: N801 (a context manager reads as a verb)
         check_narrowing(self.arithmetic.format, self.update.format)
         return kernel_spec(self.arithmetic, self.update.format), kernel_spec(self.update)
 
+    def _make_modules(self, override: Mapping[str | torch.nn.Module, LogArithmetic]) -> ModuleArithmetics:
+        if self._specs is None:
+            raise SpecificationError("use(RoundedArithmetic, override=...): a rounded baseline has one format")
+        made: dict[str | torch.nn.Module, KernelSpec] = {}
+        for key, arithmetic in override.items():
+            told = f"use(override={{{key if isinstance(key, str) else type(key).__name__!r}: {arithmetic}}})"
+            if not isinstance(arithmetic, LogArithmetic):
+                raise SpecificationError(f"{told}: must be a LogArithmetic")
+            if self.update is None and arithmetic.format != self.arithmetic.format:
+                raise SpecificationError(
+                    f"{told}: gives weights of another format; say with update= in which arithmetic they are updated"
+                )
+            made[key] = kernel_spec(arithmetic, self._specs[0].via)
+        return ModuleArithmetics(made, self._specs[0])
+
     @property
     def spec(self) -> KernelSpec:
-        """The kernels' tables of the arithmetic in force: compute, or update inside ``optimizer.step()``."""
+        """The kernels' tables of the arithmetic in force: the module's, or update inside ``optimizer.step()``."""
         assert self._specs is not None
-        return self._specs[1 if self._phase.active else 0]
+        if self._phase.active:
+            return self._specs[1]
+        return self._specs[0] if self._modules is None else self._modules.spec
 
     @property
     def update_spec(self) -> KernelSpec:
@@ -133,6 +157,8 @@ class use(TorchDispatchMode):  # noqa: N801 (a context manager reads as a verb)
         self._before.append((self._outside, self._suspended))
         self._outside = self._suspended = 0
         self._phase.watch_optimizers()
+        if self._modules is not None:
+            self._modules.watch()
         self.guard.__enter__()
         super().__enter__()  # type: ignore[no-untyped-call]
         return self
@@ -143,6 +169,8 @@ class use(TorchDispatchMode):  # noqa: N801 (a context manager reads as a verb)
         super().__exit__(kind, error, trace)  # type: ignore[no-untyped-call]
         self.guard.__exit__(kind, error, trace)
         self._phase.unwatch_optimizers()
+        if self._modules is not None:
+            self._modules.unwatch()
         self._outside, self._suspended = self._before.pop()
         for outer in _active_runs():
             outer._suspended -= 1

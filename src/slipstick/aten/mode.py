@@ -56,7 +56,7 @@ class use(TorchDispatchMode):  # noqa: N801 (a context manager reads as a verb)
         update: Arithmetic | None = None,
         audit: bool = False,
         record: DistanceRecorder | None = None,
-        override: Mapping[str | torch.nn.Module, LogArithmetic] | None = None,
+        override: Mapping[Any, LogArithmetic] | None = None,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         if not isinstance(arithmetic, LogArithmetic | RoundedArithmetic):
@@ -90,14 +90,14 @@ class use(TorchDispatchMode):  # noqa: N801 (a context manager reads as a verb)
         check_narrowing(self.arithmetic.format, self.update.format)
         return kernel_spec(self.arithmetic, self.update.format), kernel_spec(self.update)
 
-    def _make_modules(self, override: Mapping[str | torch.nn.Module, LogArithmetic]) -> ModuleArithmetics:
+    def _make_modules(self, override: Mapping[Any, LogArithmetic]) -> ModuleArithmetics:
         if self._specs is None:
             raise SpecificationError("use(RoundedArithmetic, override=...): a rounded baseline has one format")
         made: dict[str | torch.nn.Module, KernelSpec] = {}
         for key, arithmetic in override.items():
             told = f"use(override={{{key if isinstance(key, str) else type(key).__name__!r}: {arithmetic}}})"
-            if not isinstance(arithmetic, LogArithmetic):
-                raise SpecificationError(f"{told}: must be a LogArithmetic")
+            if not isinstance(arithmetic, LogArithmetic) or not isinstance(key, str | torch.nn.Module):
+                raise SpecificationError(f"{told}: must be a LogArithmetic by a module or its name")
             if self.update is None and arithmetic.format != self.arithmetic.format:
                 raise SpecificationError(
                     f"{told}: gives weights of another format; say with update= in which arithmetic they are updated"

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from slipstick.arithmetic import Arithmetic, arithmetic_from_dict, parse_arithmetic
+from slipstick.arithmetic import Arithmetic, LogArithmetic, arithmetic_from_dict, parse_arithmetic
 from slipstick.precision.assignment import Assignment
 from slipstick.precision.recipe import assignment_from, recipe_of, without_reasons
 from slipstick.quantize import Recipe, recipe_from
@@ -243,6 +243,7 @@ class Experiment(Section):
         which go with the model "transformer".
     arithmetic: "fp32", a line such as "LNS(5,5) hamad2025", or a table (see ``slipstick.arithmetic``).
     update: the arithmetic of the optimiser step, weights and running statistics; default: as ``arithmetic``.
+    override: arithmetics of single modules by their dotted names, see ``slipstick.use``.
     quantize: with arithmetic "fp32", the recipe that rounds tensors by role: its name, a table with the name under
         ``recipe`` and what is different, or a whole recipe.
     precision: with arithmetic "fp32" and the optimiser "accumulator-sgd", the JSON file of a precision assignment, by
@@ -267,6 +268,7 @@ class Experiment(Section):
     model: Model = SmallCNN()
     arithmetic: ArithmeticField = FP32
     update: ArithmeticField | None = None
+    override: dict[str, ArithmeticField] | None = None
     quantize: RecipeField | None = None
     precision: AssignmentField | None = None
     weights: RunFolder | None = None
@@ -288,6 +290,9 @@ class Experiment(Section):
             raise ValueError(f"update = {self.update!r} does not go with arithmetic = {self.arithmetic!r}; drop it")
         if self.quantize is not None and not floats:
             raise ValueError(f"quantize rounds fp32 training; it does not go with arithmetic = {self.arithmetic!r}")
+        for name, text in (self.override or {}).items():
+            if floats or not isinstance(resolve_arithmetic(text), LogArithmetic):
+                raise ValueError(f"override {name!r} = {text!r} does not go with arithmetic = {self.arithmetic!r}")
         return self
 
     @model_validator(mode="after")
@@ -348,6 +353,7 @@ class RunChoice(Section):
 
     arithmetic: ArithmeticField
     update: ArithmeticField | None = None
+    override: dict[str, ArithmeticField] | None = None
     label: str | None = None
     quantize: RecipeField | None = None
     precision: AssignmentField | None = None

@@ -1,14 +1,14 @@
 """What a run is executed in, from an experiment's text to the contexts of ``slipstick.use`` or the quantised model."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from torch import nn
 
 import slipstick as ss
-from slipstick.arithmetic import Arithmetic
+from slipstick.arithmetic import Arithmetic, LogArithmetic
 from slipstick.aten.recording import DistanceRecorder
 from slipstick.quantize import Quantization, Recipe
 from slipstick.train.config import Experiment, resolve_arithmetic
@@ -19,17 +19,20 @@ from slipstick.train.naming import tables_hash
 class Execution:
     """compute: None means PyTorch's own float32. update: of weights and state; None means as ``compute``.
 
-    recipe: rounds the tensors of float32 training by role.
+    recipe: rounds the tensors of float32 training by role. override: of single modules by name.
     """
 
     compute: Arithmetic | None
     update: Arithmetic | None = None
     recipe: Recipe | None = None
+    override: Mapping[str, LogArithmetic] = field(default_factory=dict)
 
     @classmethod
     def of(cls, experiment: Experiment) -> "Execution":
         update = None if experiment.update is None else resolve_arithmetic(experiment.update)
-        return cls(resolve_arithmetic(experiment.arithmetic), update, experiment.recipe)
+        override = {name: resolve_arithmetic(text) for name, text in (experiment.override or {}).items()}
+        logarithmic = {name: each for name, each in override.items() if isinstance(each, LogArithmetic)}
+        return cls(resolve_arithmetic(experiment.arithmetic), update, experiment.recipe, logarithmic)
 
     def context(self, audit: bool = False, record: DistanceRecorder | None = None) -> AbstractContextManager[Any]:
         """Where the network, the loss and the optimiser run. With ``audit`` its value has an ``.audit``.
@@ -38,7 +41,9 @@ class Execution:
         """
         if self.compute is None:
             return nullcontext()
-        context: AbstractContextManager[Any] = ss.use(self.compute, update=self.update, audit=audit, record=record)
+        context: AbstractContextManager[Any] = ss.use(
+            self.compute, update=self.update, audit=audit, record=record, override=self.override
+        )
         return context
 
     def quantize(self, model: nn.Module, batches: Iterable[Any]) -> Quantization | None:
@@ -58,6 +63,7 @@ class Execution:
     def describe(self) -> dict[str, Any]:
         """For checkpoints: the arithmetics as data, and hashes of what their adders do; the recipe as data."""
         arithmetics = {"compute": self.compute, "update": self.update}
+        arithmetics |= {f"override {name}": each for name, each in self.override.items()}
         described: dict[str, Any] = {
             role: None if a is None else {"arithmetic": a.to_dict(), "tables_sha256": tables_hash(a)}
             for role, a in arithmetics.items()

@@ -1,6 +1,7 @@
 """Experiment files: TOML and ``key=value`` overrides to validated experiments, and back."""
 
 import json
+import re
 from collections.abc import Callable, Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
@@ -13,7 +14,7 @@ from slipstick.train.validated_toml import parse_toml, read_experiment_text, val
 
 DEMO = "digits.toml"
 
-_WHAT_RUNS_CHOOSE = ("arithmetic", "update", "quantize", "precision")
+_WHAT_RUNS_CHOOSE = ("arithmetic", "update", "override", "quantize", "precision")
 
 
 def load_experiment(path: Path, overrides: Sequence[str] = (), out: Path | None = None) -> Experiment:
@@ -73,8 +74,12 @@ def experiment_toml(experiment: Experiment) -> str:
     tables = {key: value for key, value in data.items() if isinstance(value, dict)}
     lines = [f"{key} = {_toml_value(value)}" for key, value in data.items() if key not in tables]
     for key, table in tables.items():
-        lines += ["", f"[{key}]", *(f"{k} = {_toml_value(v)}" for k, v in table.items())]
+        lines += ["", f"[{key}]", *(f"{_toml_key(k)} = {_toml_value(v)}" for k, v in table.items())]
     return "\n".join(lines) + "\n"
+
+
+def _toml_key(key: str) -> str:
+    return key if re.fullmatch(r"[A-Za-z0-9_-]+", key) else json.dumps(key)
 
 
 def _toml_value(value: Any) -> str:

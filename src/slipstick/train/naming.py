@@ -35,14 +35,15 @@ def run_label(experiment: Experiment) -> str:
         return experiment.label
     names = _names(experiment, _recipe_label)
     variant = experiment.variant or _optimizer_name(experiment)
-    return ", update ".join(names) + (f", {variant}" if variant else "")
+    return ", update ".join(names) + _override_words(experiment) + (f", {variant}" if variant else "")
 
 
 def run_slug(experiment: Experiment) -> str:
     """The run as a folder name: letters, digits, hyphens."""
     names = _names(experiment, _recipe_slug)
     variant = experiment.variant or _optimizer_name(experiment)
-    return "--update-".join(map(_slug, names)) + (f"--{_slug(variant)}" if variant else "")
+    words = (_slug(each) for each in (_override_words(experiment), variant or "") if each)
+    return "--".join(["--update-".join(map(_slug, names)), *words])
 
 
 def run_folder(experiment: Experiment) -> Path:
@@ -75,6 +76,12 @@ def _names(experiment: Experiment, recipe_name: Callable[[Recipe], str]) -> list
         return [recipe_name(recipe)]
     given = [experiment.arithmetic] + ([experiment.update] if experiment.update is not None else [])
     return [_name(resolve_arithmetic(text)) for text in given]
+
+
+def _override_words(experiment: Experiment) -> str:
+    """Modules with an arithmetic of their own; nothing where there are none."""
+    override = experiment.override or {}
+    return "".join(f", {name} in {_name(resolve_arithmetic(text))}" for name, text in override.items())
 
 
 def _recipe_label(recipe: Recipe) -> str:

@@ -15,7 +15,7 @@ ALLOWED = set(
     bernoulli bernoulli_ broadcast_tensors cat clone constant_pad_nd contiguous copy copy_ detach detach_
     diagonal embedding empty empty_like empty_strided equal expand eye fill fill_ flatten flip full full_like
     gather index index_put index_put_ index_select is_same_size isinf isnan item lift_fresh masked_fill
-    masked_fill_ max max_pool2d_with_indices max_pool3d_with_indices min new_empty new_empty_strided new_full
+    masked_fill_ max max_pool2d_with_indices max_pool3d_with_indices min narrow new_empty new_empty_strided new_full
     new_ones new_zeros ones ones_like pad permute randn repeat reshape resize_ roll scalar_tensor scatter
     scatter_ select select_backward set_ slice slice_backward sort split split_with_sizes squeeze squeeze_
     stack t t_ to topk transpose transpose_ unbind unfold unsqueeze unsqueeze_ view where zero_ zeros

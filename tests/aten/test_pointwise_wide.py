@@ -90,7 +90,7 @@ REFUSED_OR_RIGHT = {
     "trunc": torch.trunc,
     "frac": torch.frac,
     "remainder": lambda x: x % 0.75,
-    "floor_divide": lambda x: x // 0.75,
+    "floor_divide": lambda x: x.detach() // 0.75,
     "fmod": lambda x: torch.fmod(x, 0.75),
     "atan2": lambda x: torch.atan2(x, x * x + 1),
     "hypot": lambda x: torch.hypot(x, x + 1),

@@ -1,6 +1,29 @@
 """PyTorch runs in an arithmetic: the mode, and the operator tables by family."""
 
-from slipstick.aten import dropout, foreach, moves, normalisation, pointwise, pooling, products, reductions, softmax  # noqa: F401
+from slipstick.aten import (  # noqa: F401
+    activations,
+    attention,
+    distances,
+    dropout,
+    embedding_bags,
+    foreach,
+    group_normalisation,
+    losses,
+    moves,
+    normalisation,
+    planar,
+    pointwise,
+    pooling,
+    powers,
+    prefixes,
+    products,
+    reductions,
+    remainders,
+    sampling,
+    scatter_operators,
+    softmax,
+    unary,
+)
 from slipstick.aten.audit import Audit
 from slipstick.aten.mode import exact, update_phase, use
 from slipstick.aten.recording import DistanceRecorder

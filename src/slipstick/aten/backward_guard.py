@@ -9,6 +9,7 @@ from torch.autograd import Function
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_iter
 
+from slipstick.aten.fused import unfused
 from slipstick.errors import UnsupportedOperation
 
 if TYPE_CHECKING:
@@ -41,9 +42,10 @@ class BackwardGuard(TorchFunctionMode):
     def __torch_function__(
         self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
-        result = func(*args, **(kwargs or {}))
         if not self._run.is_live:
-            return result
+            return func(*args, **(kwargs or {}))
+        with unfused(func):
+            result = func(*args, **(kwargs or {}))
         if func in _HOST_READS and self._run.audit is not None:
             self._run.audit.record(f"Tensor.{func.__name__}", "outside")
         self.hook(result)

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from types import FrameType, TracebackType
-from typing import Any
+from typing import Any, NoReturn
 
 import torch
 from torch._decomp import decomposition_table
@@ -22,7 +22,7 @@ from slipstick.aten.backward_guard import BackwardGuard
 from slipstick.aten.integers import makes_floats
 from slipstick.aten.module_arithmetics import ModuleArithmetics
 from slipstick.aten.recording import DistanceRecorder
-from slipstick.aten.registry import DEFINED, MOVES, SELECTIONS
+from slipstick.aten.registry import DEFINED, MOVES, REFUSED, SELECTIONS
 from slipstick.aten.rounded import run_rounded
 from slipstick.aten.signatures import Operand
 from slipstick.aten.update_phase import UpdatePhase
@@ -32,6 +32,7 @@ from slipstick.kernels.observation import observing
 from slipstick.kernels.spec import KernelSpec, check_narrowing, kernel_spec
 
 _SILENT_NAMESPACES = frozenset({"profiler"})
+_WAY_OUT = "rewrite it with supported operators, or compute it inside ss.exact() if it is not part of training"
 
 
 class use(TorchDispatchMode):  # noqa: N801 (a context manager reads as a verb)
@@ -139,7 +140,7 @@ class use(TorchDispatchMode):  # noqa: N801 (a context manager reads as a verb)
 
     def call(self, packet: OpOverloadPacket, *args: Any, **kwargs: Any) -> Any:
         """Run another operator from inside an operator's definition."""
-        with self._reentered():
+        with self.reentered():
             return packet(*args, **kwargs)
 
     def snap(self, x: torch.Tensor) -> torch.Tensor:
@@ -236,21 +237,24 @@ class use(TorchDispatchMode):  # noqa: N801 (a context manager reads as a verb)
         finally:
             self.operator = caller
 
+    def _refuse(self, func: OpOverload, reason: str) -> NoReturn:
+        raise UnsupportedOperation(f"{func} ({_calling_module()}): not defined in {self.arithmetic}; {reason}")
+
     def _decompose(self, func: OpOverload, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        with self._reentered():
+        if func in REFUSED:
+            self._refuse(func, REFUSED[func])
+        with self.reentered():
             result = func.decompose(*args, **kwargs)
             if result is NotImplemented and func in decomposition_table:
                 result = decomposition_table[func](*args, **kwargs)
         if result is NotImplemented:
-            raise UnsupportedOperation(
-                f"{func} ({_calling_module()}): not defined in {self.arithmetic}; "
-                "rewrite it with supported operators, or compute it inside ss.exact() if it is not part of training"
-            )
+            self._refuse(func, _WAY_OUT)
         self._record(str(func), "decomposed")
         return result
 
     @contextmanager
-    def _reentered(self) -> Iterator[None]:
+    def reentered(self) -> Iterator[None]:
+        """Run operators in the arithmetic from inside an operator's definition, where the mode is off."""
         TorchDispatchMode.__enter__(self)
         try:
             yield

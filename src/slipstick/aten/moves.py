@@ -49,9 +49,21 @@ _ORDERS = """
     max_pool3d_with_indices median msort nonzero sort topk kthvalue equal all any logical_and logical_or logical_not
     bucketize searchsorted cummax cummin unique_consecutive _unique2 fmax fmin adaptive_max_pool2d
     adaptive_max_pool3d count_nonzero logical_xor mode
+    fractional_max_pool2d fractional_max_pool3d nanmedian multinomial nonzero_static isin unique_dim
+    _unique heaviside nan_to_num max_unpool2d max_unpool3d
 """
 selections(*existing(aten, _ORDERS))
 selections(aten.max.default, aten.max.dim, aten.min.default, aten.min.dim)
+
+
+def whole(run: "use", x: Tensor) -> Tensor:
+    """The whole number of every number, in float64: the one that it is the code of, else what lies toward zero.
+
+    3 is no number of a logarithmic grid. What it is rounded to stands for it, though it may lie below 3.
+    """
+    numbers = run.snap(x).double()
+    nearest = numbers.round()
+    return torch.where(run.snap(nearest) == numbers, nearest, numbers.trunc())
 
 
 @defined(aten._to_copy.default)
@@ -71,9 +83,17 @@ def to_copy(
     if device is not None and torch.device(device).type != "cpu":
         raise UnsupportedOperation(f"{run.operator}: no kernels for {device}; stay on the CPU")
     options = {"dtype": dtype, "layout": layout, "device": device, "non_blocking": non_blocking}
+    if x.dtype.is_floating_point and not wanted.is_floating_point and wanted != torch.bool:
+        x = whole(run, x)
     crosses_types = wanted != x.dtype and (x.dtype.is_floating_point or wanted.is_floating_point)
-    copied: Tensor = aten._to_copy.default(run.snap(x) if crosses_types else x, **options, memory_format=memory_format)
+    snapped = run.snap(x) if crosses_types and wanted.is_floating_point else x
+    copied: Tensor = aten._to_copy.default(snapped, **options, memory_format=memory_format)
     return copied
+
+
+@defined(aten.allclose.default)
+def allclose(run: "use", a: Tensor, b: Tensor, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False) -> bool:
+    return bool(run.call(aten.isclose, a, b, rtol, atol, equal_nan).all())
 
 
 @defined(prims.convert_element_type.default)
@@ -87,34 +107,25 @@ def copy_(run: "use", x: Tensor, source: Tensor, non_blocking: bool = False, *, 
     return out.copy_(run.snap(source) if source.dtype != out.dtype and source.dtype != torch.bool else source)
 
 
-@defined(aten.uniform_.default, aten.normal_.default, aten.exponential_.default, aten.log_normal_.default)
+@defined(*existing(aten, "uniform_ normal_ exponential_ log_normal_ cauchy_ geometric_ random_"))
 def sample_(run: "use", x: Tensor, *args: Any, out: Tensor, **kwargs: Any) -> Tensor:
     """PyTorch's samples, rounded to the grid."""
-    name = run.operator.split(".")[1]
-    getattr(out, name)(*args, **kwargs)
+    packet, overload = run.operator.split(".")[1:]
+    getattr(getattr(aten, packet), overload)(out, *args, **kwargs)
     return run.chain(elementary.identity, out, out=out)
 
 
-@defined(*existing(aten, "rand randn rand_like randn_like normal normal_functional uniform"))
+@defined(
+    *existing(
+        aten,
+        """rand randn rand_like randn_like normal normal_functional uniform randint randint_like randperm exponential
+        log_normal cauchy geometric""",
+    )
+)
 def sample(run: "use", *args: Any, **kwargs: Any) -> Tensor:
     """PyTorch's samples, rounded to the grid."""
     packet, overload = run.operator.split(".")[1:]
     return run.snap(getattr(getattr(aten, packet), overload)(*args, **kwargs))
-
-
-@defined(aten.index_put.default, aten.index_put_.default)
-def index_put(
-    run: "use",
-    x: Tensor,
-    indices: list[Tensor | None],
-    values: Tensor,
-    accumulate: bool = False,
-    out: Tensor | None = None,
-) -> Tensor:
-    if accumulate:
-        raise UnsupportedOperation(f"{run.operator}: accumulate=True is not defined yet in {run.arithmetic}")
-    result: Tensor = aten.index_put(x, indices, values) if out is None else aten.index_put_(out, indices, values)
-    return result
 
 
 def _check_dtype(run: "use", dtype: torch.dtype) -> None:

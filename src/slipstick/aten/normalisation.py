@@ -56,7 +56,7 @@ def _reduced(x: Tensor) -> list[int]:
     return [0, *range(2, x.dim())]
 
 
-def _normalise(
+def normalise(
     run: "use",
     x: Tensor,
     mean: Tensor,
@@ -88,7 +88,7 @@ def native_batch_norm(
         assert running_mean is not None
         assert running_var is not None
         inverse = run.chain(_inverse_root, running_var, eps)
-        y = _normalise(run, x, run.snap(running_mean), inverse, weight, bias)
+        y = normalise(run, x, run.snap(running_mean), inverse, weight, bias)
         return y, x.new_empty(0), x.new_empty(0)
     variance, mean = variance_of(run, x, _reduced(x), False, 0)
     if running_mean is not None and running_var is not None:
@@ -98,7 +98,7 @@ def native_batch_norm(
         _running(spec, run.operator, running_mean, momentum, 1 - momentum, mean, out=running_mean)
         _running_scaled(spec, run.operator, running_var, momentum, 1 - momentum, variance, unbiased, out=running_var)
     inverse = run.chain(_inverse_root, variance, eps)
-    return _normalise(run, x, mean, inverse, weight, bias), mean, inverse
+    return normalise(run, x, mean, inverse, weight, bias), mean, inverse
 
 
 @defined(aten._native_batch_norm_legit.no_stats)
@@ -174,3 +174,17 @@ def native_batch_norm_backward(
     elif output_mask[0]:
         dx = run.chain(elementary.mul, gradient, run.chain(elementary.mul, inverse, scale))
     return dx, dw if output_mask[1] else None, db if output_mask[2] else None
+
+
+@defined(aten._native_batch_norm_legit_no_training.default)
+def native_batch_norm_evaluation(
+    run: "use",
+    x: Tensor,
+    weight: Tensor | None,
+    bias: Tensor | None,
+    running_mean: Tensor,
+    running_var: Tensor,
+    momentum: float,
+    eps: float,
+) -> tuple[Tensor, Tensor, Tensor]:
+    return native_batch_norm(run, x, weight, bias, running_mean, running_var, False, momentum, eps)

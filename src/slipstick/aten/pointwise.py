@@ -1,7 +1,7 @@
 """Elementwise operators. Each chain states the normative formula: one sign, one operation, in the order written."""
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -9,8 +9,8 @@ from torch import Tensor
 from slipstick.aten import elementary
 from slipstick.aten.registry import defined, existing
 from slipstick.aten.signatures import Operand
-from slipstick.errors import UnsupportedOperation
-from slipstick.kernels.elementwise import Chain, Value, chain
+from slipstick.aten.unary import define_binary, define_unary, named
+from slipstick.kernels.elementwise import Value, chain
 
 if TYPE_CHECKING:
     from slipstick.aten.mode import use
@@ -105,49 +105,24 @@ def fma(run: "use", a: Tensor, b: Tensor, c: Tensor) -> Tensor:
     return run.chain(_fma, a, b, c)
 
 
-def _define_unary(chained: Chain, *operators: Any) -> None:
-    @defined(*operators)
-    def unary(run: "use", x: Tensor, out: Tensor | None = None) -> Tensor:
-        return run.chain(chained, x, out=out)
+define_unary(chain(lambda x: -x), *named("neg"))
+define_unary(chain(lambda x: abs(x)), *named("abs"))
+define_unary(chain(lambda x: x.sqrt()), *named("sqrt"))
+define_unary(chain(lambda x: x.rsqrt()), *named("rsqrt"))
+define_unary(chain(lambda x: x.reciprocal()), *named("reciprocal"))
+define_unary(chain(lambda x: x.maximum(0.0)), *named("relu"))
+define_unary(chain(lambda x: (x > 0.0).select(1.0, (x < 0.0).select(-1.0, 0.0))), *named("sign"), *named("sgn"))
+define_unary(chain(lambda x: x * x), aten.square.default, aten.square_.default)
 
-
-def _define_binary(chained: Chain, *operators: Any) -> None:
-    @defined(*operators)
-    def binary(run: "use", a: Tensor, b: Operand, out: Tensor | None = None) -> Tensor:
-        return run.chain(chained, a, b, out=out)
-
-
-def _named(name: str, *suffixes: str) -> list[Any]:
-    """The default, in-place and out overloads of a unary operator, and its prim."""
-    found: list[Any] = [getattr(aten, name).default, getattr(aten, name).out]
-    if hasattr(aten, name + "_"):
-        found.append(getattr(aten, name + "_").default)
-    if hasattr(prims, name):
-        found.append(getattr(prims, name).default)
-    return found
-
-
-_define_unary(chain(lambda x: -x), *_named("neg"))
-_define_unary(chain(lambda x: abs(x)), *_named("abs"))
-_define_unary(chain(lambda x: x.sqrt()), *_named("sqrt"))
-_define_unary(chain(lambda x: x.rsqrt()), *_named("rsqrt"))
-_define_unary(chain(lambda x: x.reciprocal()), *_named("reciprocal"))
-_define_unary(chain(lambda x: x.maximum(0.0)), *_named("relu"))
-_define_unary(chain(lambda x: (x > 0.0).select(1.0, (x < 0.0).select(-1.0, 0.0))), *_named("sign"), *_named("sgn"))
-_define_unary(chain(lambda x: x * x), aten.square.default, aten.square_.default)
-_define_unary(chain(lambda x: x * x.function("sigmoid")), *_named("silu"))
-for _name in ("exp", "exp2", "expm1", "log", "log2", "log1p", "tanh", "sigmoid"):
-    _define_unary(chain(lambda x, name=_name: x.function(name)), *_named(_name))
-
-_define_binary(chain(lambda a, b: a.maximum(b)), aten.maximum.default, aten.maximum.out, prims.maximum.default)
-_define_binary(chain(lambda a, b: a.minimum(b)), aten.minimum.default, aten.minimum.out, prims.minimum.default)
+define_binary(chain(lambda a, b: a.maximum(b)), aten.maximum.default, aten.maximum.out, prims.maximum.default)
+define_binary(chain(lambda a, b: a.minimum(b)), aten.minimum.default, aten.minimum.out, prims.minimum.default)
 for _name, _chained in (
     ("add", elementary.add),
     ("sub", elementary.sub),
     ("mul", elementary.mul),
     ("div", elementary.div),
 ):
-    _define_binary(_chained, getattr(prims, _name).default)
+    define_binary(_chained, getattr(prims, _name).default)
 
 for _name, _chained in (
     ("gt", chain(lambda a, b: a > b)),
@@ -158,25 +133,7 @@ for _name, _chained in (
     ("ne", chain(lambda a, b: a.differs(b))),
 ):
     _packet = getattr(aten, _name)
-    _define_binary(_chained, _packet.Tensor, _packet.Scalar, getattr(prims, _name).default)
-
-
-@defined(aten.pow.Tensor_Scalar, aten.pow_.Scalar)
-def pow_by_scalar(run: "use", x: Tensor, exponent: float, out: Tensor | None = None) -> Tensor:
-    """x^p: the log times p. sqrt and rsqrt for p = +-1/2, as hardware shares them."""
-    if exponent in (0.5, -0.5):
-        return run.chain(_ROOTS[exponent], x, out=out)
-    return run.chain(_power(float(exponent)), x, out=out)
-
-
-_ROOTS = {0.5: chain(lambda x: x.sqrt()), -0.5: chain(lambda x: x.rsqrt())}
-_POWERS: dict[float, Chain] = {}
-
-
-def _power(exponent: float) -> Chain:
-    if exponent not in _POWERS:
-        _POWERS[exponent] = chain(lambda x: x.function("pow", exponent))
-    return _POWERS[exponent]
+    define_binary(_chained, _packet.Tensor, _packet.Scalar, getattr(prims, _name).default)
 
 
 @chain
@@ -206,74 +163,8 @@ def clamp(
     return run.chain(_clamp_both, x, min, max, out=out)
 
 
-_define_binary(_clamp_low, aten.clamp_min, aten.clamp_min_)
-_define_binary(_clamp_high, aten.clamp_max, aten.clamp_max_)
-
-
-@defined(aten.hardtanh.default, aten.hardtanh_.default)
-def hardtanh(run: "use", x: Tensor, min_val: float = -1, max_val: float = 1, out: Tensor | None = None) -> Tensor:
-    return run.chain(_clamp_both, x, min_val, max_val, out=out)
-
-
-@chain
-def _hardtanh_backward(gradient: Value, x: Value, low: Value, high: Value) -> Value:
-    return (x > low).select((x < high).select(gradient, 0.0), 0.0)
-
-
-@defined(aten.hardtanh_backward.default)
-def hardtanh_backward(run: "use", gradient: Tensor, x: Tensor, min_val: float, max_val: float) -> Tensor:
-    return run.chain(_hardtanh_backward, gradient, x, min_val, max_val)
-
-
-@chain
-def _threshold_backward(gradient: Value, x: Value, threshold: Value) -> Value:
-    return (x > threshold).select(gradient, 0.0)
-
-
-@defined(aten.threshold_backward.default)
-def threshold_backward(run: "use", gradient: Tensor, x: Tensor, threshold: float) -> Tensor:
-    return run.chain(_threshold_backward, gradient, x, threshold)
-
-
-@chain
-def _leaky_relu(x: Value, slope: Value) -> Value:
-    return (x > 0.0).select(x, slope * x)
-
-
-@chain
-def _leaky_relu_backward(gradient: Value, x: Value, slope: Value) -> Value:
-    return (x > 0.0).select(gradient, slope * gradient)
-
-
-@defined(aten.leaky_relu.default, aten.leaky_relu_.default)
-def leaky_relu(run: "use", x: Tensor, negative_slope: float = 0.01, out: Tensor | None = None) -> Tensor:
-    return run.chain(_leaky_relu, x, negative_slope, out=out)
-
-
-@defined(aten.leaky_relu_backward.default)
-def leaky_relu_backward(run: "use", gradient: Tensor, x: Tensor, negative_slope: float, self_is_result: bool) -> Tensor:
-    return run.chain(_leaky_relu_backward, gradient, x, negative_slope)
-
-
-@chain
-def _tanh_backward(gradient: Value, y: Value) -> Value:
-    return gradient * (1.0 - y * y)
-
-
-@chain
-def _sigmoid_backward(gradient: Value, y: Value) -> Value:
-    return gradient * (y * (1.0 - y))
-
-
-@chain
-def _silu_backward(gradient: Value, x: Value) -> Value:
-    s = x.function("sigmoid")
-    return gradient * (s * (1.0 + x * (1.0 - s)))
-
-
-_define_binary(_tanh_backward, aten.tanh_backward.default)
-_define_binary(_sigmoid_backward, aten.sigmoid_backward.default)
-_define_binary(_silu_backward, aten.silu_backward.default)
+define_binary(_clamp_low, aten.clamp_min, aten.clamp_min_)
+define_binary(_clamp_high, aten.clamp_max, aten.clamp_max_)
 
 
 @defined(aten.where.self, aten.where.ScalarSelf, aten.where.ScalarOther, aten.where.Scalar, prims.where.default)
@@ -287,12 +178,3 @@ def _constant(run: "use", value: Operand) -> Operand:
     if isinstance(value, Tensor | bool) or math.isnan(value):
         return value
     return run.snap(torch.tensor(value, dtype=torch.float64)).item()
-
-
-@defined(aten.div.Tensor_mode, aten.div_.Tensor_mode, aten.div.Scalar_mode, aten.div_.Scalar_mode)
-def div_mode(run: "use", a: Tensor, b: Operand, rounding_mode: str | None = None, out: Tensor | None = None) -> Tensor:
-    if rounding_mode is not None:
-        raise UnsupportedOperation(
-            f"{run.operator}: rounding_mode={rounding_mode!r} is not defined in {run.arithmetic}; divide in ss.exact()"
-        )
-    return run.chain(elementary.div, a, b, out=out)

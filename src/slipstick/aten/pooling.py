@@ -7,7 +7,7 @@ import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.nn.functional as F
@@ -31,7 +31,7 @@ Spans = list[tuple[int, int]]
 
 @dataclass(frozen=True)
 class _Windows:
-    """Where windows lie on the zero-padded input: [rows, columns] of each."""
+    """Where windows lie on the zero-padded input, a number for each spatial axis."""
 
     output: list[int]
     kernel: list[int]
@@ -50,9 +50,9 @@ class _Windows:
         return [o * self.stride[axis] - self.padding[axis] for o in range(self.output[axis])]
 
 
-def _pair(value: Ints) -> list[int]:
+def _per_axis(value: Ints, rank: int) -> list[int]:
     values = [value] if isinstance(value, int) else list(value)
-    return values * 2 if len(values) == 1 else values
+    return values * rank if len(values) == 1 else values
 
 
 def _output_size(size: int, kernel: int, stride: int, padding: int, ceil_mode: bool) -> int:
@@ -61,45 +61,73 @@ def _output_size(size: int, kernel: int, stride: int, padding: int, ceil_mode: b
     return output - 1 if ceil_mode and (output - 1) * stride >= size + padding else output
 
 
-def _average_windows(x: Tensor, kernel_size: Ints, stride: Ints | None, padding: Ints, ceil_mode: bool) -> _Windows:
-    kernel, pad = _pair(kernel_size), _pair(padding)
-    step = kernel if stride is None or stride == [] else _pair(stride)
-    output = [_output_size(x.shape[a - 2], kernel[a], step[a], pad[a], ceil_mode) for a in (0, 1)]
+def _average_windows(
+    sizes: Sequence[int], kernel_size: Ints, stride: Ints | None, padding: Ints, ceil_mode: bool
+) -> _Windows:
+    rank = len(sizes)
+    kernel, pad = _per_axis(kernel_size, rank), _per_axis(padding, rank)
+    step = kernel if stride is None or stride == [] else _per_axis(stride, rank)
+    output = [_output_size(*axis, ceil_mode) for axis in zip(sizes, kernel, step, pad, strict=True)]
     return _Windows(output, kernel, step, pad)
 
 
-def _average_factors(x: Tensor, windows: _Windows, count_include_pad: bool, divisor_override: int | None) -> Tensor:
-    """encode(1/n) factors: n of every window, as a tensor [rows, columns]."""
+def _average_factors(
+    sizes: Sequence[int], windows: _Windows, count_include_pad: bool, divisor_override: int | None
+) -> Tensor:
+    """encode(1/n) factors: n of every window, as a tensor of the output's shape."""
     if divisor_override is not None:
         return torch.full(windows.output, 1.0 / divisor_override, dtype=torch.float64)
-    sizes = x.shape[-2:]
     if count_include_pad:
-        return _inverse_areas(*(windows.padded_lengths(axis, size) for axis, size in enumerate(sizes)))
-    return _inverse_areas(*(_lengths(windows.spans(axis, size)) for axis, size in enumerate(sizes)))
+        return _inverse_areas([windows.padded_lengths(axis, size) for axis, size in enumerate(sizes)])
+    return _inverse_areas([_lengths(windows.spans(axis, size)) for axis, size in enumerate(sizes)])
 
 
 def _lengths(spans: Spans) -> list[int]:
     return [stop - start for start, stop in spans]
 
 
-def _inverse_areas(heights: list[int], widths: list[int]) -> Tensor:
-    rows, columns = (torch.tensor(n, dtype=torch.float64) for n in (heights, widths))
-    return 1.0 / (rows[:, None] * columns[None, :])
+def _inverse_areas(lengths: list[list[int]]) -> Tensor:
+    areas = torch.ones((), dtype=torch.float64)
+    for along in lengths:
+        areas = areas[..., None] * torch.tensor(along, dtype=torch.float64)
+    return 1.0 / areas
 
 
 def _window_sums(run: "use", x: Tensor, windows: _Windows) -> Tensor:
     """Sums over windows of the zero-padded input, terms row by row."""
-    (height, width), (row_step, column_step) = windows.kernel, windows.stride
-    (rows, columns), (above, left) = windows.output, windows.padding
-    below = (rows - 1) * row_step + height - x.shape[-2] - above
-    right = (columns - 1) * column_step + width - x.shape[-1] - left
-    padded = F.pad(x, (left, max(right, 0), above, max(below, 0)))
-    patches = padded.unfold(-2, height, row_step).unfold(-2, width, column_step)[..., :rows, :columns, :, :]
-    return products.sum_over(patches, [patches.dim() - 2, patches.dim() - 1], False, run.spec, run.operator)
+    rank = len(windows.kernel)
+    margins: list[int] = []
+    for axis in range(rank):
+        before, needed = windows.padding[axis], (windows.output[axis] - 1) * windows.stride[axis] + windows.kernel[axis]
+        margins = [before, max(needed - x.shape[axis - rank] - before, 0), *margins]
+    patches = F.pad(x, margins)
+    for axis in range(rank):
+        patches = patches.unfold(x.dim() - rank + axis, windows.kernel[axis], windows.stride[axis])
+        patches = patches.narrow(x.dim() - rank + axis, 0, windows.output[axis])
+    return products.sum_over(patches, range(x.dim(), x.dim() + rank), False, run.spec, run.operator)
 
 
-@defined(aten.avg_pool2d.default)
-def avg_pool2d(
+def _average(
+    run: "use",
+    x: Tensor,
+    rank: int,
+    kernel_size: Ints,
+    stride: Ints | None,
+    padding: Ints,
+    ceil_mode: bool,
+    count_include_pad: bool,
+    divisor_override: int | None,
+) -> Tensor:
+    windows = _average_windows(x.shape[-rank:], kernel_size, stride, padding, ceil_mode)
+    factors = _average_factors(x.shape[-rank:], windows, count_include_pad, divisor_override)
+    if not x.numel():
+        return x.new_zeros([*x.shape[:-rank], *windows.output])
+    sums = _window_sums(run, x, windows)
+    return run.chain(elementary.mul, sums, factors, out=sums)
+
+
+@defined(aten.avg_pool1d.default)
+def avg_pool1d(
     run: "use",
     x: Tensor,
     kernel_size: Ints,
@@ -107,83 +135,108 @@ def avg_pool2d(
     padding: Ints = 0,
     ceil_mode: bool = False,
     count_include_pad: bool = True,
-    divisor_override: int | None = None,
 ) -> Tensor:
-    windows = _average_windows(x, kernel_size, stride, padding, ceil_mode)
-    factors = _average_factors(x, windows, count_include_pad, divisor_override)
-    sums = _window_sums(run, x, windows)
-    return run.chain(elementary.mul, sums, factors, out=sums)
+    return _average(run, x, 1, kernel_size, stride, padding, ceil_mode, count_include_pad, None)
 
 
-@defined(aten.avg_pool2d_backward.default)
-def avg_pool2d_backward(
-    run: "use",
-    gradient: Tensor,
-    x: Tensor,
-    kernel_size: Ints,
-    stride: Ints,
-    padding: Ints,
-    ceil_mode: bool,
-    count_include_pad: bool,
-    divisor_override: int | None,
-) -> Tensor:
-    windows = _average_windows(x, kernel_size, stride, padding, ceil_mode)
-    factors = _average_factors(x, windows, count_include_pad, divisor_override)
-    spans = [windows.spans(axis, size) for axis, size in enumerate(x.shape[-2:])]
-    return _spread(run, run.chain(elementary.mul, gradient, factors), spans, x.shape)
+def _define_average(rank: int) -> None:
+    @defined(getattr(aten, f"avg_pool{rank}d").default)
+    def avg_pool(
+        run: "use",
+        x: Tensor,
+        kernel_size: Ints,
+        stride: Ints | None = None,
+        padding: Ints = 0,
+        ceil_mode: bool = False,
+        count_include_pad: bool = True,
+        divisor_override: int | None = None,
+    ) -> Tensor:
+        return _average(run, x, rank, kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override)
+
+    @defined(getattr(aten, f"avg_pool{rank}d_backward").default)
+    def avg_pool_backward(
+        run: "use",
+        gradient: Tensor,
+        x: Tensor,
+        kernel_size: Ints,
+        stride: Ints,
+        padding: Ints,
+        ceil_mode: bool,
+        count_include_pad: bool,
+        divisor_override: int | None,
+    ) -> Tensor:
+        sizes = x.shape[-rank:]
+        windows = _average_windows(sizes, kernel_size, stride, padding, ceil_mode)
+        factors = _average_factors(sizes, windows, count_include_pad, divisor_override)
+        spans = [windows.spans(axis, size) for axis, size in enumerate(sizes)]
+        return _spread(run, run.chain(elementary.mul, gradient, factors), spans, x.shape)
 
 
-def _adaptive_spans(x: Tensor, output_size: Sequence[int]) -> list[Spans]:
-    spans: list[Spans] = []
-    for axis, output in zip((-2, -1), output_size, strict=True):
-        size = x.shape[axis]
-        spans.append([((o * size) // output, -((-(o + 1) * size) // output)) for o in range(output)])
-    return spans
+def _adaptive_spans(sizes: Sequence[int], output_size: Sequence[int]) -> list[Spans]:
+    return [
+        [((o * size) // output, -((-(o + 1) * size) // output)) for o in range(output)]
+        for size, output in zip(sizes, output_size, strict=True)
+    ]
 
 
-def _adaptive_factors(spans: list[Spans]) -> Tensor:
-    return _inverse_areas(*map(_lengths, spans))
-
-
-@defined(aten._adaptive_avg_pool2d.default, aten.adaptive_avg_pool2d.default)
-def adaptive_avg_pool2d(run: "use", x: Tensor, output_size: list[int]) -> Tensor:
+def _adaptive_average(run: "use", x: Tensor, output_size: Sequence[int]) -> Tensor:
     """The mean over each window of ceil- and floor-rounded bounds."""
-    spans = _adaptive_spans(x, output_size)
-    axes = [x.dim() - 2, x.dim() - 1]
+    rank = len(output_size)
+    spans = _adaptive_spans(x.shape[-rank:], output_size)
+    if not x.numel():
+        return x.new_zeros([*x.shape[:-rank], *output_size])
+    axes = range(x.dim() - rank, x.dim())
 
-    def window_sum(rows: tuple[int, int], columns: tuple[int, int]) -> Tensor:
-        window = x[..., slice(*rows), slice(*columns)]
-        return products.sum_over(window, axes, False, run.spec, run.operator)
+    def window_sum(window: tuple[tuple[int, int], ...]) -> Tensor:
+        at: Any = (..., *(slice(*span) for span in window))
+        return products.sum_over(x[at], axes, False, run.spec, run.operator)
 
-    rows = [torch.stack([window_sum(r, c) for c in spans[1]], -1) for r in spans[0]]
-    sums = torch.stack(rows, -2)
-    return run.chain(elementary.mul, sums, _adaptive_factors(spans), out=sums)
+    sums = [window_sum(window) for window in itertools.product(*spans)]
+    stacked = torch.stack(sums, -1).reshape(*x.shape[:-rank], *output_size)
+    return run.chain(elementary.mul, stacked, _inverse_areas([_lengths(s) for s in spans]), out=stacked)
 
 
-@defined(aten._adaptive_avg_pool2d_backward.default)
-def adaptive_avg_pool2d_backward(run: "use", gradient: Tensor, x: Tensor) -> Tensor:
-    spans = _adaptive_spans(x, gradient.shape[-2:])
-    return _spread(run, run.chain(elementary.mul, gradient, _adaptive_factors(spans)), spans, x.shape)
+@defined(aten.adaptive_avg_pool1d.default)
+def adaptive_avg_pool1d(run: "use", x: Tensor, output_size: Ints) -> Tensor:
+    return _adaptive_average(run, x, _per_axis(output_size, 1))
+
+
+def _define_adaptive_average(rank: int) -> None:
+    name = f"adaptive_avg_pool{rank}d"
+
+    @defined(getattr(aten, f"_{name}").default, getattr(aten, name).default)
+    def adaptive_avg_pool(run: "use", x: Tensor, output_size: list[int]) -> Tensor:
+        return _adaptive_average(run, x, _per_axis(output_size, rank))
+
+    @defined(getattr(aten, f"_{name}_backward").default)
+    def adaptive_avg_pool_backward(run: "use", gradient: Tensor, x: Tensor) -> Tensor:
+        spans = _adaptive_spans(x.shape[-rank:], gradient.shape[-rank:])
+        factors = _inverse_areas([_lengths(s) for s in spans])
+        return _spread(run, run.chain(elementary.mul, gradient, factors), spans, x.shape)
+
+
+for _rank in (2, 3):
+    _define_average(_rank)
+    _define_adaptive_average(_rank)
 
 
 def _spread(run: "use", gradient: Tensor, spans: list[Spans], shape: torch.Size) -> Tensor:
     """Give each output's number to every input in its window; inputs in several windows sum them in source order."""
+    rank = len(spans)
+    if not gradient.numel():
+        return gradient.new_zeros(shape)
     if all(b <= c for axis in spans for (_, b), (c, _) in itertools.pairwise(axis)):
         result = gradient.new_zeros(shape)
-        (rows, from_row), (columns, from_column) = (_owner(axis) for axis in spans)
-        owned = gradient[..., from_row[:, None], from_column[None, :]]
-        result[..., rows[:, None], columns[None, :]] = owned
+        inputs, owners = zip(*map(_owner, spans), strict=True)
+        to: Any = (..., *torch.meshgrid(*inputs, indexing="ij"))
+        source: Any = (..., *torch.meshgrid(*owners, indexing="ij"))
+        result[to] = gradient[source]
         return result
-    h, w = shape[-2:]
-    sources: list[Tensor] = []
-    targets: list[Tensor] = []
-    for i, (a, b) in enumerate(spans[0]):
-        for j, (c, d) in enumerate(spans[1]):
-            cells = (torch.arange(a, b)[:, None] * w + torch.arange(c, d)[None, :]).reshape(-1)
-            targets.append(cells)
-            sources.append(torch.full_like(cells, i * len(spans[1]) + j))
-    flat = gradient.reshape(*gradient.shape[:-2], -1)[..., torch.cat(sources)]
-    return scatter_sum(run, flat, torch.cat(targets), h * w).reshape(shape)
+    cells = torch.arange(shape[-rank:].numel()).reshape(shape[-rank:])
+    windows = [cells[tuple(slice(*span) for span in window)].reshape(-1) for window in itertools.product(*spans)]
+    sources = torch.arange(len(windows)).repeat_interleave(torch.tensor([len(w) for w in windows]))
+    flat = gradient.reshape(*gradient.shape[:-rank], -1)[..., sources]
+    return scatter_sum(run, flat, torch.cat(windows), cells.numel()).reshape(shape)
 
 
 def _owner(spans: Spans) -> tuple[Tensor, Tensor]:
@@ -193,24 +246,44 @@ def _owner(spans: Spans) -> tuple[Tensor, Tensor]:
     return torch.tensor(inputs, dtype=torch.long), torch.tensor(owners, dtype=torch.long)
 
 
-@defined(aten.max_pool2d_with_indices_backward.default)
-def max_pool2d_with_indices_backward(
-    run: "use",
-    gradient: Tensor,
-    x: Tensor,
-    kernel_size: Ints,
-    stride: Ints,
-    padding: Ints,
-    dilation: Ints,
-    ceil_mode: bool,
-    indices: Tensor,
-) -> Tensor:
+def _to_sources(run: "use", gradient: Tensor, x: Tensor, indices: Tensor, rank: int, overlap: bool = True) -> Tensor:
     """Each gradient goes to the input it was taken from."""
-    kernel = _pair(kernel_size)
-    step = _pair(stride) if stride else kernel
-    size = x.shape[-2] * x.shape[-1]
-    flat, index = gradient.flatten(-2), indices.flatten(-2)
-    if step[0] >= kernel[0] and step[1] >= kernel[1] and _pair(dilation) == [1, 1]:
-        result = gradient.new_zeros(*x.shape[:-2], size)
+    size = x.shape[-rank:].numel()
+    flat, index = gradient.flatten(-rank), indices.flatten(-rank)
+    if not overlap:
+        result = gradient.new_zeros(*x.shape[:-rank], size)
         return result.scatter_(-1, index, run.snap(flat)).reshape(x.shape)
     return scatter_sum(run, flat, index, size).reshape(x.shape)
+
+
+def _define_maximum_gradients(rank: int) -> None:
+    @defined(getattr(aten, f"max_pool{rank}d_with_indices_backward").default)
+    def max_pool_backward(
+        run: "use",
+        gradient: Tensor,
+        x: Tensor,
+        kernel_size: Ints,
+        stride: Ints,
+        padding: Ints,
+        dilation: Ints,
+        ceil_mode: bool,
+        indices: Tensor,
+    ) -> Tensor:
+        kernel = _per_axis(kernel_size, rank)
+        step = _per_axis(stride, rank) if stride else kernel
+        apart = all(s >= k for s, k in zip(step, kernel, strict=True)) and set(_per_axis(dilation, rank)) == {1}
+        return _to_sources(run, gradient, x, indices, rank, overlap=not apart)
+
+    @defined(getattr(aten, f"adaptive_max_pool{rank}d_backward").default)
+    def adaptive_max_pool_backward(run: "use", gradient: Tensor, x: Tensor, indices: Tensor) -> Tensor:
+        return _to_sources(run, gradient, x, indices, rank)
+
+    @defined(getattr(aten, f"fractional_max_pool{rank}d_backward").default)
+    def fractional_max_pool_backward(
+        run: "use", gradient: Tensor, x: Tensor, kernel_size: Ints, output_size: Ints, indices: Tensor
+    ) -> Tensor:
+        return _to_sources(run, gradient, x, indices, rank)
+
+
+for _rank in (2, 3):
+    _define_maximum_gradients(_rank)

@@ -53,6 +53,43 @@ def addmm(
     return _plus_product(run, c, mm(run, a, b), beta, alpha, out)
 
 
+@defined(aten.addbmm.default, aten.addbmm_.default)
+def addbmm(
+    run: "use",
+    c: Tensor,
+    a: Tensor,
+    b: Tensor,
+    beta: float = 1,
+    alpha: float = 1,
+    out: Tensor | None = None,
+) -> Tensor:
+    """beta C + alpha sum_b (A_b B_b), as one product: terms (batch, k)."""
+    rows, columns = a.permute(1, 0, 2).flatten(1), b.flatten(0, 1)
+    return _plus_product(run, c, mm(run, rows, columns), beta, alpha, out)
+
+
+@defined(aten._trilinear.default)
+def trilinear(
+    run: "use",
+    a: Tensor,
+    b: Tensor,
+    c: Tensor,
+    expand1: list[int],
+    expand2: list[int],
+    expand3: list[int],
+    sumdim: list[int],
+    unroll_dim: int = 1,
+) -> Tensor:
+    """sum(a b c) over ``sumdim``, each with new axes at its expand list; what nn.Bilinear is made of."""
+    factors = []
+    for x, axes in ((a, expand1), (b, expand2), (c, expand3)):
+        for axis in sorted(axes):
+            x = x.unsqueeze(axis)
+        factors.append(x)
+    product = run.chain(elementary.mul, run.chain(elementary.mul, factors[0], factors[1]), factors[2])
+    return products.sum_over(product, sumdim, False, run.spec, run.operator) if sumdim else product
+
+
 @defined(aten.addmv.default, aten.addmv_.default)
 def addmv(
     run: "use",
@@ -121,6 +158,7 @@ def convolution_backward(
     gb: Tensor | None = None
     if output_mask[0] and transposed:
         gx = convolutions.convolution(gy, w, run.spec, geometry, operator=run.operator)
+        gx = gx[tuple(map(slice, x.shape))]  # output padding can hold one more window
     elif output_mask[0]:
         gx = convolutions.convolution_input_gradient(gy, w, x.shape, run.spec, geometry, operator=run.operator)
     if output_mask[1]:

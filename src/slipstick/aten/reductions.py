@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from slipstick.aten import elementary
+from slipstick.aten.powers import power
 from slipstick.aten.registry import defined
 from slipstick.aten.signatures import Dims
 from slipstick.errors import UnsupportedOperation
@@ -64,12 +65,12 @@ def sum_(
     dtype: torch.dtype | None = None,
     output_dtype: torch.dtype | None = None,
 ) -> Tensor:
-    return _cast(run, sum_of(run, _floating(x, dtype), axes(x, dim), keepdim), dtype)
+    return cast(run, sum_of(run, floating(x, dtype), axes(x, dim), keepdim), dtype)
 
 
 @defined(aten.mean.default, aten.mean.dim)
 def mean(run: "use", x: Tensor, dim: Dims = None, keepdim: bool = False, *, dtype: torch.dtype | None = None) -> Tensor:
-    return _cast(run, mean_of(run, _floating(x, dtype), axes(x, dim), keepdim), dtype)
+    return cast(run, mean_of(run, floating(x, dtype), axes(x, dim), keepdim), dtype)
 
 
 @defined(aten.var.correction)
@@ -99,7 +100,7 @@ def vector_norm(
     *,
     dtype: torch.dtype | None = None,
 ) -> Tensor:
-    """ord 2: sqrt(sum(x x)); ord 1: sum |x|; infinite: the largest or smallest |x|."""
+    """ord 2: sqrt(sum(x x)); 1: sum |x|; infinite: the largest or smallest |x|; 0: how many; else (sum |x|^p)^(1/p)."""
     dims = axes(x, dim)
     if ord == 2:
         return run.chain(elementary.root, sum_of(run, run.chain(elementary.square, x), dims, keepdim))
@@ -109,14 +110,17 @@ def vector_norm(
     if ord in (math.inf, -math.inf):
         extreme: Tensor = (aten.amax if ord > 0 else aten.amin)(magnitude, dims, keepdim)
         return extreme
-    raise UnsupportedOperation(f"{run.operator}: ord={ord} is not defined in {run.arithmetic}; use 1, 2 or inf")
+    if ord == 0:
+        return run.snap((magnitude != 0).sum(dims, keepdim).to(x.dtype))
+    powers = run.chain(power(ord), magnitude)
+    return run.chain(power(1.0 / ord), sum_of(run, powers, dims, keepdim))
 
 
-def _floating(x: Tensor, dtype: torch.dtype | None) -> Tensor:
+def floating(x: Tensor, dtype: torch.dtype | None) -> Tensor:
     if x.dtype.is_floating_point:
         return x
     return x.to(dtype if dtype is not None and dtype.is_floating_point else torch.float64)
 
 
-def _cast(run: "use", x: Tensor, dtype: torch.dtype | None) -> Tensor:
+def cast(run: "use", x: Tensor, dtype: torch.dtype | None) -> Tensor:
     return x if dtype is None or dtype == x.dtype else run.snap(x).to(dtype)

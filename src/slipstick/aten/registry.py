@@ -4,6 +4,7 @@ An operator overload is one of
     defined    an implementation in the arithmetic, registered with @defined
     move       raw values pass: views, copies, gathers
     selection  operands are rounded to the grid, then PyTorch selects among them or compares them
+    refused    raises, with a reason
 Anything else is decomposed into these, or refused.
 """
 
@@ -22,6 +23,7 @@ Implemented = TypeVar("Implemented", bound=Implementation)
 DEFINED: dict[OpOverload, Implementation] = {}
 MOVES: set[OpOverload] = set()
 SELECTIONS: set[OpOverload] = set()
+REFUSED: dict[OpOverload, str] = {}
 
 
 def defined(*operators: OpOverload | OpOverloadPacket) -> Callable[[Implemented], Implemented]:
@@ -46,6 +48,11 @@ def moves(*operators: OpOverload | OpOverloadPacket) -> None:
 def selections(*operators: OpOverload | OpOverloadPacket) -> None:
     """Register functional overloads that compare their operands or select among them."""
     SELECTIONS.update(_overloads(operators))
+
+
+def refused(reason: str, *operators: OpOverload | OpOverloadPacket) -> None:
+    """Register overloads that have no definition, with the reason and the way out, which ends the error message."""
+    REFUSED.update(dict.fromkeys(_overloads(operators), reason))
 
 
 def existing(namespace: Any, names: str) -> list[OpOverloadPacket]:

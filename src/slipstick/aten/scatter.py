@@ -21,15 +21,23 @@ def scatter_sum(run: "use", values: Tensor, index: Tensor, size: int) -> Tensor:
     """
     index = index.expand(values.shape)
     rows = values.shape[:-1].numel()
-    keys = index.reshape(rows, -1) + size * torch.arange(rows)[:, None]
-    order = torch.argsort(keys.reshape(-1), stable=True)
-    sorted_keys = keys.reshape(-1)[order]
-    _, counts = torch.unique_consecutive(sorted_keys, return_counts=True)
+    keys = (index.reshape(rows, -1) + size * torch.arange(rows)[:, None]).reshape(-1)
+    result = values.new_zeros(rows * size)
+    if not keys.numel():
+        return result.reshape(*values.shape[:-1], size)
+    order = torch.argsort(keys, stable=True)
+    targets, counts = torch.unique_consecutive(keys[order], return_counts=True)
     first = torch.cumsum(counts, 0) - counts
-    rank = torch.arange(len(order)) - first.repeat_interleave(counts)
-    most = int(counts.max()) if len(counts) else 0
-    # One row per rank: absent contributions are zeros, which a sum does not see.
-    terms = values.new_zeros(max(most, 1), rows * size)
-    terms[rank, sorted_keys] = values.reshape(-1)[order]
+    flat = values.reshape(-1)
     sequential = kernel_spec(replace(run.spec.arithmetic, order=Sequential()), run.spec.via)
-    return products.sum_over(terms, [0], False, sequential, run.operator).reshape(*values.shape[:-1], size)
+    # Targets with about as many contributions are summed together: a row per rank, padded by zeros, which a sum does
+    # not see.
+    doublings = torch.frexp(counts.double() - 0.5).exponent
+    for doubling in doublings.unique().tolist():
+        chosen = torch.nonzero(doublings == doubling).squeeze(1)
+        ranks = torch.arange(int(counts[chosen].max()))[:, None]
+        present = ranks < counts[chosen]
+        sources = order[torch.where(present, first[chosen] + ranks, 0)]
+        terms = torch.where(present, flat[sources], 0.0)
+        result[targets[chosen]] = products.sum_over(terms, [0], False, sequential, run.operator)
+    return result.reshape(*values.shape[:-1], size)

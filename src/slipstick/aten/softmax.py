@@ -35,8 +35,8 @@ def _largest(run: "use", x: Tensor, dim: int) -> Tensor:
 @defined(aten._softmax.default, aten._safe_softmax.default)
 def softmax(run: "use", x: Tensor, dim: int, half_to_float: bool = False) -> Tensor:
     """e / sum(e) with e = exp(x - max x)."""
-    if not x.dim():
-        return run.chain(elementary.div, x, x)
+    if not x.dim() or not x.numel():
+        return torch.ones_like(x)
     e = run.chain(_exp_shifted, x, _largest(run, x, dim))
     return run.chain(elementary.div, e, sum_of(run, e, [dim % x.dim()], True), out=e)
 
@@ -44,6 +44,8 @@ def softmax(run: "use", x: Tensor, dim: int, half_to_float: bool = False) -> Ten
 @defined(aten._log_softmax.default)
 def log_softmax(run: "use", x: Tensor, dim: int, half_to_float: bool = False) -> Tensor:
     """(x - max x) - log(sum(exp(x - max x)))."""
+    if not x.dim() or not x.numel():
+        return torch.zeros_like(x)
     largest = _largest(run, x, dim)
     total = sum_of(run, run.chain(_exp_shifted, x, largest), [dim % x.dim()], True)
     return run.chain(_log_softmax, x, largest, total)
@@ -62,14 +64,16 @@ def _log_softmax_backward(gradient: Value, y: Value, total: Value) -> Value:
 @defined(aten._softmax_backward_data.default)
 def softmax_backward(run: "use", gradient: Tensor, y: Tensor, dim: int, input_dtype: torch.dtype) -> Tensor:
     """(g - sum(g y)) y."""
-    dot = sum_of(run, run.chain(elementary.mul, gradient, y), [dim % y.dim()], True)
+    dot = sum_of(run, run.chain(elementary.mul, gradient, y), [dim % y.dim()] if y.dim() else [], True)
     return run.chain(_softmax_backward, gradient, y, dot)
 
 
 @defined(aten._log_softmax_backward_data.default)
 def log_softmax_backward(run: "use", gradient: Tensor, y: Tensor, dim: int, input_dtype: torch.dtype) -> Tensor:
     """g - exp(y) sum(g)."""
-    return run.chain(_log_softmax_backward, gradient, y, sum_of(run, gradient, [dim % y.dim()], True))
+    return run.chain(
+        _log_softmax_backward, gradient, y, sum_of(run, gradient, [dim % y.dim()] if y.dim() else [], True)
+    )
 
 
 _NONE, _MEAN, _SUM = 0, 1, 2

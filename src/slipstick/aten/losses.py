@@ -1,0 +1,90 @@
+"""Gradients of losses that PyTorch fuses: autograd's of the loss's own decomposition."""
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+from torch._decomp import decomposition_table
+
+from slipstick.aten.differentiated import gradients_of
+from slipstick.aten.registry import defined
+
+if TYPE_CHECKING:
+    from slipstick.aten.mode import use
+
+aten = torch.ops.aten
+
+
+def _one(gradients: list[Tensor | None], like: Tensor) -> Tensor:
+    return torch.zeros_like(like) if gradients[0] is None else gradients[0]
+
+
+@defined(aten.multi_margin_loss_backward.default)
+def multi_margin_loss_backward(
+    run: "use",
+    gradient: Tensor,
+    x: Tensor,
+    target: Tensor,
+    p: float,
+    margin: float,
+    weight: Tensor | None = None,
+    reduction: int = 1,
+) -> Tensor:
+    loss = decomposition_table[aten.multi_margin_loss.default]
+    return _one(gradients_of(run, lambda x: loss(x, target, p, margin, weight, reduction), (x,), gradient), x)
+
+
+@defined(aten.multilabel_margin_loss_backward.default)
+def multilabel_margin_loss_backward(
+    run: "use", gradient: Tensor, x: Tensor, target: Tensor, reduction: int, is_target: Tensor
+) -> Tensor:
+    loss = decomposition_table[aten.multilabel_margin_loss_forward.default]
+    return _one(gradients_of(run, lambda x: loss(x, target, reduction)[0], (x,), gradient), x)
+
+
+@defined(aten.grid_sampler_2d_backward.default)
+def grid_sampler_2d_backward(
+    run: "use",
+    gradient: Tensor,
+    x: Tensor,
+    grid: Tensor,
+    interpolation_mode: int,
+    padding_mode: int,
+    align_corners: bool,
+    output_mask: list[bool],
+) -> tuple[Tensor | None, Tensor | None]:
+    sampler = decomposition_table[aten.grid_sampler_2d.default]
+    found = gradients_of(
+        run,
+        lambda x, grid: sampler(x, grid, interpolation_mode, padding_mode, align_corners),
+        (x, grid),
+        gradient,
+    )
+    of_x, of_grid = (
+        (torch.zeros_like(t) if g is None else g) if wanted else None
+        for t, g, wanted in zip((x, grid), found, output_mask, strict=True)
+    )
+    return of_x, of_grid
+
+
+@defined(aten.rrelu_with_noise.default, aten.rrelu_with_noise_.default)
+def rrelu_with_noise(
+    run: "use",
+    x: Tensor,
+    noise: Tensor,
+    lower: float = 0.125,
+    upper: float = 1.0 / 3,
+    training: bool = False,
+    generator: torch.Generator | None = None,
+    out: Tensor | None = None,
+) -> Tensor:
+    """x times PyTorch's noise, rounded to the grid; in evaluation the mean of the bounds below zero."""
+    from slipstick.aten.activations import leaky_relu
+    from slipstick.aten.pointwise import mul
+
+    if not training:
+        return leaky_relu(run, x, (lower + upper) / 2, out=out)
+    signs = torch.where(run.snap(x) <= 0, -1.0, 1.0).to(x.dtype)
+    aten.rrelu_with_noise.default(signs, noise, lower, upper, True, generator)
+    noise.copy_(run.snap(noise))
+    return mul(run, x, noise, out=out)

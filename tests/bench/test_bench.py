@@ -5,7 +5,7 @@ import time
 import pytest
 import torch
 
-from slipstick.bench import datapath, kernels, timing
+from slipstick.bench import datapath, dispatch, kernels, timing
 from slipstick.bench.training_step import step_cost
 
 
@@ -44,3 +44,10 @@ def test_every_datapath_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
         rows = list(datapath.datapath_rows())
     assert len({row.arithmetic for row in rows}) == 3
     assert all(row.reference == "torch.matmul fp32" and row.rate > 0 and row.ratio > 0 for row in rows)
+
+
+def test_calling_an_operator_costs_more_in_an_arithmetic() -> None:
+    rows = list(dispatch.overheads("LNS(5,5) hamad2025", repeats=1))
+    assert [row.operator for row in rows] == list(dispatch.OPERATORS)
+    assert sum(row.added_us for row in rows) > 0
+    assert all(row.alone_us > 0 for row in rows)

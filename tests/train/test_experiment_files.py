@@ -127,7 +127,10 @@ def test_runs_have_their_own_update_and_folder(tmp_path: Path) -> None:
         ("arithmetics = []", "'runs' must be a list of tables"),
         ("arithmetics = [3]", "runs[0]: arithmetic = 3"),
         ("[[runs]]\nupdate = 'fp32'", "runs[0]: arithmetic: this key is missing"),
-        ("[[runs]]\narithmetic = 'fp32'\nseed = 3", "runs[0]: seed: unknown key; known are arithmetic, update, override, label"),
+        (
+            "[[runs]]\narithmetic = 'fp32'\nseed = 3",
+            "runs[0]: seed: unknown key; known are arithmetic, update, override, label",
+        ),
     ],
 )
 def test_a_mistake_in_the_runs_is_one_line(tmp_path: Path, text: str, message: str) -> None:

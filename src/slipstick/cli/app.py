@@ -124,6 +124,9 @@ def bench(
         list[str], typer.Option("--arithmetic", metavar="TEXT", help='e.g. "LNS(5,5) hamad2025"; repeatable.')
     ] = [],  # noqa: B006
     quick: Annotated[bool, typer.Option("--quick", help="Kernels only, without the VGG-11 training step.")] = False,
+    dispatch: Annotated[
+        bool, typer.Option("--dispatch", help="Instead, what calling an operator costs beside its work.")
+    ] = False,
     all_targets: Annotated[
         bool, typer.Option("--all", help="Instead, every target beside what is measured: ten minutes or more.")
     ] = False,
@@ -135,7 +138,7 @@ def bench(
 ) -> None:
     """Speed as ratios to float32 in the same run: products, elementwise work, a training step."""
     from slipstick.bench.kernels import ARITHMETICS
-    from slipstick.cli.bench import print_kernels, print_targets, print_training_steps
+    from slipstick.cli.bench import print_kernels, print_overheads, print_targets, print_training_steps
 
     if record and baselines is None:
         raise SpecificationError("--record: needs --baselines DIR, the folder to keep the table in")
@@ -143,6 +146,9 @@ def bench(
         print_targets(baselines=baselines, record=record)
         return
     chosen = tuple(arithmetic) or ARITHMETICS
+    if dispatch:
+        print_overheads(chosen[0])
+        return
     print_kernels(chosen)
     if not quick:
         print_training_steps(chosen[:1])

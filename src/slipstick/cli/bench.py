@@ -10,6 +10,7 @@ from rich.table import Table
 
 from slipstick.bench.baseline import baseline_file, moved, read_baseline, write_baseline
 from slipstick.bench.datapath import datapath_rows
+from slipstick.bench.dispatch import overheads
 from slipstick.bench.kernels import kernel_rows
 from slipstick.bench.targets import Measured, Sizes, Target, targets
 from slipstick.bench.training_step import step_cost
@@ -28,6 +29,14 @@ def print_kernels(arithmetics: tuple[str, ...]) -> None:
         for row in chain(kernel_rows(arithmetics), datapath_rows()):
             rate = f"{row.rate:.2f} {row.unit}"
             table.add_row(str(row.threads), row.arithmetic, row.path, row.what, rate, f"{row.ratio:.3f}", row.reference)
+
+
+def print_overheads(arithmetic: str) -> None:
+    """What calling an operator costs beside its work."""
+    table = Table("operator on 16 numbers", "PyTorch alone", arithmetic, "added", title="microseconds a call")
+    with Live(table, console=Console(), refresh_per_second=2):
+        for row in overheads(arithmetic):
+            table.add_row(row.operator, *(f"{each:.1f}" for each in (row.alone_us, row.in_arithmetic_us, row.added_us)))
 
 
 def print_training_steps(arithmetics: tuple[str, ...], batch: int = 128) -> None:

@@ -24,7 +24,7 @@ from slipstick.arithmetic.functions import table_in
 from slipstick.errors import NonFiniteError, SpecificationError
 from slipstick.formats import LNS
 from slipstick.kernels import native
-from slipstick.kernels.carriers import check_carrier, check_device
+from slipstick.kernels.carriers import CARRIERS, check_carrier, check_device
 from slipstick.kernels.observation import ChainCall, current_observer
 from slipstick.kernels.spec import KernelSpec
 
@@ -196,7 +196,7 @@ class Chain:
         else:
             outputs = [out] if isinstance(out, torch.Tensor) else list(out)
         tables = [table_in(spec.arithmetic, name, parameter) for name, parameter in self.functions]
-        if any(isinstance(x, float) and isnan(x) for x in inputs):
+        if len(tensors) != len(inputs) and any(isinstance(x, float) and isnan(x) for x in inputs):
             raise_status(_NAN, operator, spec)
         kinds, data, strides = _describe(inputs, shape, spec.format)
         out_kinds, out_data, out_strides = _describe(outputs, shape, spec.format)
@@ -265,6 +265,8 @@ def _compile(recorder: _Recorder, results: tuple[Value, ...]) -> native.Program:
 def _as_input(argument: torch.Tensor | Number, operator: str, is_condition: bool) -> torch.Tensor | float:
     if not isinstance(argument, torch.Tensor):
         return float(argument)
+    if argument.dtype in CARRIERS and argument.is_cpu and not is_condition:
+        return argument
     check_device(argument, operator)
     if is_condition:
         return argument.to(torch.bool)
@@ -278,7 +280,10 @@ def _broadcast_shape(tensors: list[torch.Tensor]) -> torch.Size:
     if not tensors:
         raise SpecificationError("a chain needs at least one tensor")
     shape = tensors[0].shape
-    if all(x.shape == shape for x in tensors):
+    for x in tensors:
+        if x.shape != shape:
+            break
+    else:
         return shape
     wide: torch.Tensor = torch.broadcast_tensors(*tensors)[0]
     return wide.shape

@@ -18,18 +18,21 @@ inline int64_t round_up(int64_t n, int64_t to) { return (n + to - 1) / to * to; 
 template <typename P>
 struct Layout {
     int units, chunk;
-    int64_t row_bytes, column_bytes, partial_bytes, codes_bytes, stack_bytes, total;
+    int64_t row_step, row_bytes, column_bytes, partial_bytes, codes_bytes, offset_bytes, stack_bytes, total;
 
     explicit Layout(const GemmBlock& g)
         : units(static_cast<int>(round_up(g.columns, P::kUnit) / P::kUnit)), chunk(g.schedule->chunk_length) {
         int depth = 1;
         for (const Chunk& c : g.schedule->chunks) depth = c.order->depth > depth ? c.order->depth : depth;
-        row_bytes = round_up(int64_t{g.rows} * chunk * P::kRowBytes, 64);
+        row_step = round_up(int64_t{chunk} * P::kRowBytes, 64) + 64;
+        row_bytes = row_step * g.rows;
         column_bytes = int64_t{units} * chunk * P::kColumnBytes;
         partial_bytes = int64_t{g.rows} * units * P::kValueBytes;
         codes_bytes = round_up(int64_t{chunk} * P::kUnit * 4, 64);
+        offset_bytes = round_up(int64_t{chunk} * 8, 64);
         stack_bytes = int64_t{depth + 2} * kTile * P::kValueBytes;
-        total = 64 + row_bytes + column_bytes + partial_bytes * (g.schedule->depth + 1) + codes_bytes + stack_bytes;
+        total = 64 + row_bytes + column_bytes + partial_bytes * (g.schedule->depth + 1) + codes_bytes + offset_bytes +
+                stack_bytes;
     }
 };
 
@@ -67,52 +70,58 @@ void gather_codes(const Code* b, const int64_t* terms, int64_t length, const int
     }
 }
 
+// Where the terms of a chunk lie, in the order of their visits.
+inline void visit_offsets(const int64_t* terms, const ChunkOrder& order, int64_t* offsets) {
+    for (int32_t k = 0; k < order.length; ++k) offsets[k] = terms[order.visits[k]];
+}
+
 template <typename P, typename Code>
-void pack_columns(const P& p, const GemmBlock& g, const Chunk& chunk, const Layout<P>& layout, Code* codes, char* out) {
+void pack_columns(const P& p, const GemmBlock& g, const Chunk& chunk, const Layout<P>& layout, int64_t* offsets,
+                  Code* codes, char* out) {
     const int64_t length = chunk.order->length;
-    const int32_t* visits = chunk.order->visits.data();
-    for (int u = 0; u < layout.units; ++u) {
+    const Code* b = static_cast<const Code*>(g.b);
+    visit_offsets(g.b_terms + chunk.k0, *chunk.order, offsets);
+    for (int u = 0; u < layout.units; ++u, out += length * P::kColumnBytes) {
+        const int64_t* columns = g.b_columns + u * P::kUnit;
         const int left = g.columns - u * P::kUnit;
         const int count = left < P::kUnit ? left : P::kUnit;
-        gather_codes(static_cast<const Code*>(g.b), g.b_terms + chunk.k0, length, g.b_columns + u * P::kUnit, count,
-                     P::kUnit, static_cast<Code>(p.conversion->zero_code), codes);
+        bool together = count == P::kUnit;
+        for (int j = 1; j < count; ++j) together &= columns[j] == columns[j - 1] + 1;
+        if (!together)
+            gather_codes(b, offsets, length, columns, count, P::kUnit, static_cast<Code>(p.conversion->zero_code),
+                         codes);
         for (int64_t k = 0; k < length; ++k)
-            p.pack_columns(codes + visits[k] * P::kUnit, out + (int64_t{u} * length + k) * P::kColumnBytes);
+            p.pack_columns(together ? b + offsets[k] + columns[0] : codes + k * P::kUnit, out + k * P::kColumnBytes);
     }
 }
 
-// Rows of A in groups of 4, 2 or 1: group after group, within it term after term, within that row after row.
+// Rows of A are summed in groups of 4, 2 or 1.
 inline int group_rows(int left) { return left >= 4 ? 4 : left >= 2 ? 2 : 1; }
 
 template <typename P, typename Code>
-void pack_rows(const P& p, const GemmBlock& g, const Chunk& chunk, char* out) {
-    const int64_t length = chunk.order->length;
-    const uint8_t* position = chunk.order->run_position.data();
-    const int32_t* visits = chunk.order->visits.data();
-    const int64_t* terms = g.a_terms + chunk.k0;
-    for (int row = 0; row < g.rows;) {
-        const int group = group_rows(g.rows - row);
-        for (int r = 0; r < group; ++r) {
-            const Code* from = static_cast<const Code*>(g.a) + g.a_rows[row + r];
-            for (int64_t k = 0; k < length; ++k)
-                p.pack_row(from[terms[visits[k]]], position[k], out + (k * group + r) * P::kRowBytes);
-        }
-        out += length * group * P::kRowBytes;
-        row += group;
+void pack_rows(const P& p, const GemmBlock& g, const Chunk& chunk, const Layout<P>& layout, int64_t* offsets,
+               Code* codes, char* out) {
+    const ChunkOrder& order = *chunk.order;
+    visit_offsets(g.a_terms + chunk.k0, order, offsets);
+    for (int row = 0; row < g.rows; ++row) {
+        const Code* from = static_cast<const Code*>(g.a) + g.a_rows[row];
+        for (int32_t k = 0; k < order.length; ++k) codes[k] = from[offsets[k]];
+        p.pack_row(codes, order.run_position.data(), order.length,
+                   reinterpret_cast<uint32_t*>(out + row * layout.row_step));
     }
 }
 
 // What a micro-kernel call sums: R sums side by side, of several rows and one unit of columns, or of one row and
-// several units. Term k of sum r is the product of what lies at rows + k row_term + r row_step and at
+// several units. Term k of sum r is the product of what lies at rows + k kRowBytes + r row_step and at
 // columns + k kColumnBytes + r column_step.
 struct Operands {
     const char *rows, *columns;
-    int64_t row_term, row_step, column_step;
+    int64_t row_step, column_step;
 };
 
 template <typename P>
 SLIPSTICK_INLINE typename P::Value term(const P& p, const Operands& o, int64_t k, int64_t r) {
-    return p.product(o.rows + k * o.row_term + r * o.row_step, o.columns + k * P::kColumnBytes + r * o.column_step);
+    return p.product(o.rows + k * P::kRowBytes + r * o.row_step, o.columns + k * P::kColumnBytes + r * o.column_step);
 }
 
 // How many of R additions are made side by side.
@@ -260,43 +269,42 @@ void run_chunk(const P& p, const GemmBlock& g, const ChunkOrder& order, const La
     if (g.rows == 1) {
         for (int u = 0; u < layout.units;) {
             const int group = group_rows(layout.units - u);
-            const Operands o{rows, columns + u * panel, P::kRowBytes, 0, panel};
+            const Operands o{rows, columns + u * panel, 0, panel};
             tiles(p, order, group, o, stack, partial + int64_t{u} * P::kValueBytes);
             u += group;
         }
         return;
     }
     for (int u = 0; u < layout.units; ++u) {
-        const char* group_of_rows = rows;
         for (int row = 0; row < g.rows;) {
             const int group = group_rows(g.rows - row);
-            const Operands o{group_of_rows, columns + u * panel, group * P::kRowBytes, P::kRowBytes, 0};
+            const Operands o{rows + row * layout.row_step, columns + u * panel, layout.row_step, 0};
             tiles(p, order, group, o, stack, partial + (int64_t{u} * g.rows + row) * P::kValueBytes);
-            group_of_rows += group * order.length * P::kRowBytes;
             row += group;
         }
     }
 }
 
 // Leaving the accumulator: fraction bits that the operand lacks are rounded away, ties to the even log.
-inline int32_t operand_code(const Conversion& c, int32_t log, int32_t sign) {
-    if (log == INT32_MIN) return c.zero_code;
-    int32_t rounded = log >> c.shift;
-    const int32_t rest = 2 * (log - rounded * (1 << c.shift)), whole = 1 << c.shift;
-    if (c.shift > 0 && (rest > whole || (rest == whole && (rounded & 1)))) ++rounded;
-    if (rounded > c.max_log) rounded = c.max_log;
-    if (rounded < -c.max_log) rounded = c.low_log;
-    return rounded == c.zero_log ? c.zero_code : 2 * rounded + sign;
+SLIPSTICK_INLINE int32_t operand_code(const Conversion& c, int32_t log, int32_t sign) {
+    const int32_t half = (1 << c.shift) >> 1, below = half ? half - 1 : 0;
+    const int32_t odd = (log >> c.shift) & (half ? 1 : 0);
+    int32_t rounded = ((log == INT32_MIN ? 0 : log) + below + odd) >> c.shift;
+    rounded = rounded > c.max_log ? c.max_log : rounded;
+    rounded = rounded < -c.max_log ? c.low_log : rounded;
+    const int32_t code = rounded == c.zero_log ? c.zero_code : 2 * rounded + sign;
+    return log == INT32_MIN ? c.zero_code : code;
 }
 
 template <typename P>
 void finish(const P& p, const GemmBlock& g, const Layout<P>& layout, const char* partial) {
+    const Conversion conversion = *p.conversion;  // a copy, which `out` cannot alias
     int32_t logs[P::kUnit], signs[P::kUnit];
     for (int u = 0; u < layout.units; ++u)
         for (int row = 0; row < g.rows; ++row) {
             p.finish(P::load(partial + (int64_t{u} * g.rows + row) * P::kValueBytes), logs, signs);
             int32_t* out = g.out + int64_t{row} * g.out_stride + u * P::kUnit;
-            for (int i = 0; i < P::kUnit; ++i) out[i] = operand_code(*p.conversion, logs[i], signs[i]);
+            for (int i = 0; i < P::kUnit; ++i) out[i] = operand_code(conversion, logs[i], signs[i]);
         }
 }
 
@@ -313,16 +321,17 @@ void run_block(const GemmBlock& g) {
     char* rows = take(layout.row_bytes);
     char* columns = take(layout.column_bytes);
     char* codes = take(layout.codes_bytes);
+    int64_t* offsets = reinterpret_cast<int64_t*>(take(layout.offset_bytes));
     char* stack = take(layout.stack_bytes);
     char* top = at;  // of the partial sums
     const int64_t values = int64_t{g.rows} * layout.units;
     for (const Chunk& chunk : g.schedule->chunks) {
         if (g.wide_codes) {
-            pack_rows<P, int32_t>(p, g, chunk, rows);
-            pack_columns(p, g, chunk, layout, reinterpret_cast<int32_t*>(codes), columns);
+            pack_rows(p, g, chunk, layout, offsets, reinterpret_cast<int32_t*>(codes), rows);
+            pack_columns(p, g, chunk, layout, offsets, reinterpret_cast<int32_t*>(codes), columns);
         } else {
-            pack_rows<P, int16_t>(p, g, chunk, rows);
-            pack_columns(p, g, chunk, layout, reinterpret_cast<int16_t*>(codes), columns);
+            pack_rows(p, g, chunk, layout, offsets, reinterpret_cast<int16_t*>(codes), rows);
+            pack_columns(p, g, chunk, layout, offsets, reinterpret_cast<int16_t*>(codes), columns);
         }
         if (chunk.order->resume) top -= layout.partial_bytes;
         run_chunk(p, g, *chunk.order, layout, rows, columns, stack, top);

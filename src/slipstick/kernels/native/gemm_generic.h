@@ -43,11 +43,14 @@ struct Generic {
         std::memcpy(out, v, sizeof v);
     }
 
-    void pack_row(int32_t code, int, char* out) const {
-        const int32_t sign = code & 1;
-        const int32_t log = code == conversion->zero_code ? plan->zero : (code - sign) * (1 << conversion->shift);
-        std::memcpy(out, &log, 4);
-        std::memcpy(out + 4, &sign, 4);
+    template <typename Code>
+    void pack_row(const Code* codes, const uint8_t*, int64_t count, uint32_t* out) const {
+        const int32_t zero_code = conversion->zero_code, scale = 1 << conversion->shift, zero = plan->zero;
+        for (int64_t k = 0; k < count; ++k) {
+            const int32_t code = codes[k], sign = code & 1;
+            out[2 * k] = static_cast<uint32_t>(code == zero_code ? zero : (code - sign) * scale);
+            out[2 * k + 1] = static_cast<uint32_t>(sign);
+        }
     }
 
     SLIPSTICK_INLINE static Value load(const char* p) {

@@ -18,6 +18,7 @@ from slipstick.aten import (  # noqa: F401
     prefixes,
     products,
     reductions,
+    refusals,
     remainders,
     sampling,
     scatter_operators,

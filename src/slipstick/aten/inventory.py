@@ -6,6 +6,7 @@ import torch
 from torch._decomp import decomposition_table
 from torch._ops import OpOverload, OpOverloadPacket
 
+from slipstick.aten.decomposition import functional_twin
 from slipstick.aten.registry import DEFINED, MOVES, REFUSED, SELECTIONS
 
 aten = torch.ops.aten
@@ -37,4 +38,7 @@ def execution(overload: OpOverload) -> str:
     for how, table in (("move", MOVES), ("defined", DEFINED), ("selection", SELECTIONS), ("refused", REFUSED)):
         if overload in table:
             return how
-    return "decomposed" if overload in decomposition_table or overload._can_decompose() else "refused"
+    if overload in decomposition_table or overload._can_decompose():
+        return "decomposed"
+    twin = functional_twin(overload)
+    return "decomposed" if twin is not None and execution(twin) != "refused" else "refused"

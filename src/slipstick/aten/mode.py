@@ -10,7 +10,6 @@ from types import FrameType, TracebackType
 from typing import Any, NoReturn
 
 import torch
-from torch._decomp import decomposition_table
 from torch._ops import OpOverload, OpOverloadPacket
 from torch.utils._python_dispatch import TorchDispatchMode, _get_current_dispatch_mode_stack
 from torch.utils._pytree import tree_any, tree_map
@@ -20,6 +19,7 @@ from slipstick.arithmetic.distances import Phase
 from slipstick.aten import elementary
 from slipstick.aten.audit import Audit
 from slipstick.aten.backward_guard import BackwardGuard
+from slipstick.aten.decomposition import decomposed
 from slipstick.aten.integers import makes_floats
 from slipstick.aten.module_arithmetics import ModuleArithmetics
 from slipstick.aten.recording import DistanceRecorder
@@ -247,9 +247,7 @@ class use(TorchDispatchMode):  # noqa: N801 (a context manager reads as a verb)
         if func in REFUSED:
             self._refuse(func, REFUSED[func])
         with self.reentered():
-            result = func.decompose(*args, **kwargs)
-            if result is NotImplemented and func in decomposition_table:
-                result = decomposition_table[func](*args, **kwargs)
+            result = decomposed(func, args, kwargs)
         if result is NotImplemented:
             self._refuse(func, _WAY_OUT)
         self._record(_name(func), "decomposed")

@@ -19,7 +19,7 @@ _VIEWS = """
     alias as_strided detach diagonal expand lift lift_fresh movedim permute real reshape select slice split
     split_with_sizes squeeze t transpose unbind unfold unsafe_split unsafe_split_with_sizes unsqueeze view
     _reshape_alias _unsafe_view _conj _neg_view resolve_conj resolve_neg detach_ squeeze_ unsqueeze_ t_ transpose_
-    contiguous narrow view_as flatten
+    contiguous narrow view_as flatten as_strided_ resize_as_
 """
 _COPIES = """
     cat clone constant_pad_nd copy diagonal_copy flip gather index index_select masked_select
@@ -91,6 +91,12 @@ def to_copy(
     return copied
 
 
+@defined(*existing(aten, "_efficientzerotensor"))
+def zeros_without_memory(run: "use", size: list[int], **kwargs: Any) -> Tensor:
+    """Zeros with memory: kernels read them."""
+    return aten.zeros.default(size, **kwargs)  # type: ignore[no-any-return]
+
+
 @defined(aten.allclose.default)
 def allclose(run: "use", a: Tensor, b: Tensor, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: bool = False) -> bool:
     return bool(run.call(aten.isclose, a, b, rtol, atol, equal_nan).all())
@@ -101,7 +107,7 @@ def convert_element_type(run: "use", x: Tensor, dtype: torch.dtype) -> Tensor:
     return to_copy(run, x, dtype=dtype)
 
 
-@defined(aten.copy_.default)
+@defined(aten.copy_.default, *existing(prims, "copy_to"))
 def copy_(run: "use", x: Tensor, source: Tensor, non_blocking: bool = False, *, out: Tensor) -> Tensor:
     """Raw values pass, unless the type changes."""
     return out.copy_(run.snap(source) if source.dtype != out.dtype and source.dtype != torch.bool else source)

@@ -19,12 +19,12 @@ def scatter_sum(run: "use", values: Tensor, index: Tensor, size: int) -> Tensor:
 
     values: [..., K]; index: [K], or the shape of values. Result: [..., size].
     """
+    if not values.numel():
+        return values.new_zeros(*values.shape[:-1], size)
     index = index.expand(values.shape)
     rows = values.shape[:-1].numel()
     keys = (index.reshape(rows, -1) + size * torch.arange(rows)[:, None]).reshape(-1)
     result = values.new_zeros(rows * size)
-    if not keys.numel():
-        return result.reshape(*values.shape[:-1], size)
     order = torch.argsort(keys, stable=True)
     targets, counts = torch.unique_consecutive(keys[order], return_counts=True)
     first = torch.cumsum(counts, 0) - counts

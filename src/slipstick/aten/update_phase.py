@@ -2,6 +2,7 @@
 
 import sys
 import threading
+import warnings
 from collections.abc import Callable
 from types import FrameType
 from typing import Any
@@ -21,6 +22,8 @@ class UpdatePhase:
         self._handles: list[Any] = []
         self._depth_before: list[int] = []
         self._counters: set[int] = set()
+        self._fused: list[list[dict[str, Any]]] = []
+        self._has_said_unfused = False
 
     @property
     def active(self) -> bool:
@@ -48,7 +51,10 @@ class UpdatePhase:
         for handle in self._handles.pop():
             handle.remove()
         self._depth = self._depth_before.pop()
-        self._steps.clear()
+        while self._steps:
+            self._steps.pop()
+            for group in self._fused.pop():
+                group["fused"] = True
 
     def is_step_counter(self, tensor: torch.Tensor) -> bool:
         """Whether ``tensor`` is the step count in a stepping optimiser's state, which counts exactly."""
@@ -66,6 +72,7 @@ class UpdatePhase:
             return None
         self.enter()
         self._steps.append((optimizer, sys._getframe(1)))
+        self._fused.append(self._unfuse(optimizer))
         self._counters = set()
         args = tuple(self._outside_update(a) if i == 1 else a for i, a in enumerate(args))
         if "closure" in kwargs:
@@ -75,13 +82,32 @@ class UpdatePhase:
     def _after_step(self, optimizer: Optimizer, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         if threading.get_ident() != self._thread:
             return
-        while self._steps and self._steps.pop()[0] is not optimizer:
+        while self._steps and self._steps[-1][0] is not optimizer:
+            self._end_step()
+        if self._steps:
+            self._end_step()
+        else:
             self.leave()
-        self.leave()
 
     def _end_step(self) -> None:
         self._steps.pop()
+        for group in self._fused.pop():
+            group["fused"] = True
         self.leave()
+
+    def _unfuse(self, optimizer: Optimizer) -> list[dict[str, Any]]:
+        """Let ``optimizer`` update one tensor after another, whose operators have definitions; said once."""
+        groups = [group for group in optimizer.param_groups if group.get("fused")]
+        for group in groups:
+            group["fused"] = False
+        if groups and not self._has_said_unfused:
+            self._has_said_unfused = True
+            warnings.warn(
+                f"{type(optimizer).__name__}(fused=True): updates one tensor after another inside ss.use",
+                UserWarning,
+                stacklevel=4,
+            )
+        return groups
 
     def _outside_update(self, closure: Callable[[], Any] | None) -> Callable[[], Any] | None:
         """The closure evaluates the loss: it computes, it does not update."""

@@ -465,3 +465,14 @@ def test_a_module_built_in_the_block_starts_on_the_grid() -> None:
     for p in model.parameters():
         assert is_on(p, LNS12)
         assert p.requires_grad
+
+
+def test_integers_drawn_at_random_stay_integers() -> None:
+    torch.manual_seed(0)
+    expected = torch.randperm(1000), torch.randint(0, 10**6, (50,)), torch.empty((), dtype=torch.int64).random_()
+    torch.manual_seed(0)
+    with ss.use(ss.LogArithmetic(ss.LNS(5, 5))):
+        found = torch.randperm(1000), torch.randint(0, 10**6, (50,)), torch.empty((), dtype=torch.int64).random_()
+    for one, other in zip(found, expected, strict=True):
+        assert one.dtype == torch.int64
+        assert torch.equal(one, other)

@@ -24,6 +24,7 @@ from slipstick.aten import (  # noqa: F401
     scatter_operators,
     softmax,
     unary,
+    weight_norm,
 )
 from slipstick.aten.audit import Audit
 from slipstick.aten.mode import exact, update_phase, use

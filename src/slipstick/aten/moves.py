@@ -129,9 +129,10 @@ def sample_(run: "use", x: Tensor, *args: Any, out: Tensor, **kwargs: Any) -> Te
     )
 )
 def sample(run: "use", *args: Any, **kwargs: Any) -> Tensor:
-    """PyTorch's samples, rounded to the grid."""
+    """PyTorch's samples, floats rounded to the grid."""
     packet, overload = run.operator.split(".")[1:]
-    return run.snap(getattr(getattr(aten, packet), overload)(*args, **kwargs))
+    samples: Tensor = getattr(getattr(aten, packet), overload)(*args, **kwargs)
+    return run.snap(samples) if samples.is_floating_point() else samples
 
 
 def _check_dtype(run: "use", dtype: torch.dtype) -> None:

@@ -7,6 +7,8 @@ from slipstick import (
     BitShift,
     Blocked,
     Exact,
+    IndexedTable,
+    IndexForm,
     LogArithmetic,
     PiecewiseLinear,
     Segments,
@@ -24,6 +26,14 @@ def wild(frac_bits: int) -> PiecewiseLinear:
     plus = Segments((0, 3, 9, 10, 41, 133), (0, -1, 1, 0, -2, -4), (20, -7, 30, 0, -3, 9))
     minus = Segments((2, 3, 17, 60, 300), (2, 0, 3, -1, -5), (-90, 11, -40, -25, -8))
     return PiecewiseLinear(frac_bits, plus, minus)
+
+
+def jagged(frac_bits: int, index: IndexForm) -> IndexedTable:
+    """Tables without any order over the classes of an index, all entries within a byte of each other."""
+    entries = range(index.top)
+    plus = tuple(7 * k * k % 31 for k in entries)
+    minus = tuple(-(11 * k * k * k % 200) for k in entries)
+    return IndexedTable(frac_bits, index, (*plus, 0), (*minus, 0))
 
 
 def adders(frac_bits: int) -> list:
@@ -53,6 +63,7 @@ KERNEL_ARITHMETICS = [
     # the paths that kernels are written for, in every order, with every accumulator
     *(LogArithmetic(PLAIN, "exact", order, acc) for order in ORDERS for acc in ("guard", "operand")),
     *(LogArithmetic(PLAIN, "hamad2025", order, acc) for order in ORDERS[:4] for acc in ("guard", "operand")),
+    *(LogArithmetic(PLAIN, "designed-simd", order, acc) for order in ORDERS for acc in ("guard", "operand")),
     *(LogArithmetic(LNS(3, 3), "exact", order, acc) for order in ORDERS[:3] for acc in ("guard", "operand")),
     *(LogArithmetic(LNS(4, 4), "exact", order, acc) for order in ORDERS[:3] for acc in ("guard", "operand")),
     *(LogArithmetic(FLUSH, "exact", order, acc) for order in ORDERS[:3] for acc in ("guard", "operand")),
@@ -71,6 +82,21 @@ KERNEL_ARITHMETICS = [
     *(LogArithmetic(PLAIN, adder, order) for adder in (BitShift(), Table(0.5, 10.0)) for order in ORDERS[:3]),
     *(LogArithmetic(PLAIN, wild(5), order, acc) for order in ORDERS[:3] for acc in ("guard", "operand")),
     *(LogArithmetic(LNS(3, 3, "flush"), wild(3), order, acc) for order in ORDERS[:3] for acc in ("guard", "operand")),
+    # tables that end early, or take steps of 8 or 16 far out, up to d = 255 and beyond
+    *(
+        LogArithmetic(PLAIN, jagged(5, IndexForm(*index)), order)
+        for index in (
+            (0, 17, 17),
+            (0, 111, 111),
+            (0, 127, 127),
+            (3, 42, 70),
+            (3, 42, 74),
+            (3, 42, 75),
+            (3, 70, 102),
+            (4, 60, 76),
+        )
+        for order in (*ORDERS[:4], Blocked(7))
+    ),
     # the ends of the formats
     *(LogArithmetic(LNS(6, 10), "exact", order, acc) for order in ORDERS[:3] for acc in ("guard", "operand")),
     LogArithmetic(LNS(6, 16), "exact"),

@@ -21,9 +21,9 @@ class LogArithmetic:
     """Arithmetic on the numbers of an LNS format.
 
     format: the operands and results. Above int_bits = 6 it serves as another arithmetic's accumulator only.
-    add: an adder, the name of one ("exact", "designed", "designed-plateau", "designed-8", "designed-4", "hamad2025",
-        "hamad2025-agnostic", "sanyal2019-lut", "sanyal2019-bitshift"), or the path of a design file, which is read at
-        once.
+    add: an adder, the name of one ("exact", "designed", "designed-plateau", "designed-8", "designed-4",
+        "designed-simd", "hamad2025", "hamad2025-agnostic", "sanyal2019-lut", "sanyal2019-bitshift"), or the path of a
+        design file, which is read at once.
     order: of the terms of a sum: Sequential(), Tree(radix), Blocked(length).
     accumulator: where dot products and reductions are summed. "guard": LNS(I+2, F) with the same adder;
         "operand": the operand format, saturating at every step (Hamad et al. 2025); or another LogArithmetic, of which

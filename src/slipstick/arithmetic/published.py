@@ -6,11 +6,12 @@ from importlib.resources import files
 from typing import Any
 
 from slipstick.arithmetic.adders import Adder, BitShift, Exact, PiecewiseLinear, Segments, Table
+from slipstick.arithmetic.indexed_table import IndexedTable
 from slipstick.errors import SpecificationError
 from slipstick.formats import LNS
 
-DESIGNED = ("designed", "designed-plateau", "designed-8", "designed-4")
-"""The project's designs: 16 segments, 16 with a chosen swamping threshold, and fewer."""
+DESIGNED = ("designed", "designed-plateau", "designed-8", "designed-4", "designed-simd")
+"""The project's designs: 16 segments, 16 with a chosen swamping threshold, fewer, and tables for vector kernels."""
 
 NAMES = ("exact", *DESIGNED, "hamad2025", "hamad2025-agnostic", "sanyal2019-lut", "sanyal2019-bitshift")
 
@@ -38,7 +39,8 @@ def _shipped(name: str, format: LNS) -> Adder:
         raise SpecificationError(
             f"add={name!r}: no table for frac_bits={format.frac_bits}; it exists for {known}, or use add='exact'"
         )
-    return piecewise_linear(tables[key])
+    data = tables[key]
+    return IndexedTable.from_dict(data["adder"]) if "adder" in data else piecewise_linear(data)
 
 
 def piecewise_linear(data: dict[str, Any]) -> PiecewiseLinear:

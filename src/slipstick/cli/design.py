@@ -63,7 +63,10 @@ def design(
     exponents: Annotated[str | None, typer.Option(metavar="E,E,...", help="Slopes 2^E to use.")] = None,
     index: Annotated[
         str | None,
-        typer.Option(metavar="SHIFT,BASE,TOP", help="Constant on classes min(d, BASE + (d >> SHIFT), TOP)."),
+        typer.Option(
+            metavar="SHIFT,BASE,TOP",
+            help="Constant on classes min(d, BASE + (d >> SHIFT), TOP); of an indexed table: its index.",
+        ),
     ] = None,
     steps: Annotated[
         int | None,

@@ -13,7 +13,8 @@ _SOURCE = (
     f"Optimal piece-wise linear adders; regenerate with `python -m slipstick.design --output {OUTPUT}`. Shape as in "
     "hamad2025.json: segment k is the first with bound[k] >= d. D+ = offset - shift(d, exponent), D- = offset + "
     "shift(d, exponent); shift left for exponent >= 0, floor shift right otherwise; 0 beyond the last bound. Errors "
-    "are in LSBs; unconstrained_errors: of the least-squares optimum with as many segments and bits of bounds."
+    "are in LSBs; unconstrained_errors: of the least-squares optimum with as many segments and bits of bounds. An "
+    "entry with the key adder is an indexed table, as in a design file."
 )
 
 

@@ -90,7 +90,8 @@ def _where_not_cancelled(values: NDArray[np.int32], target: Target, weight: Floa
 def _forms(request: DesignRequest) -> list[IndexForm]:
     """The indices that the conditions leave. Raises SpecificationError naming the one that leaves none."""
     domain = DOMAIN_OCTAVES << request.frac_bits
-    forms = [form for form in index_forms(request.index_bits) if form.shift == 0 or form.end <= domain]
+    known = [request.index] if request.index else index_forms(request.index_bits)
+    forms = [form for form in known if form.shift == 0 or form.end <= domain]
     exact = [form for form in forms if _single_distances(form) > request.exact_through]
     if not exact:
         most = max(map(_single_distances, forms)) - 1

@@ -33,7 +33,8 @@ class DesignRequest:
     correctly rounded for d = 1 to this, and D+(0) is exact; -1 for neither. symmetric: D+ and D- end at one distance,
     so that an update too small to raise a weight is too small to lower it. swamping: the smallest |u|/|w| that still
     moves a weight, both ways. bound_bits: significant bits of bounds; None: free up to F = 6, then 7; 0: free.
-    exponents: slopes 2^e allowed. index: piece-wise linear tables constant on these classes. schedule and prices: of
+    exponents: slopes 2^e allowed. index: piece-wise linear tables constant on these classes; of an indexed table the
+    index itself, instead of the best of index_bits. schedule and prices: of
     the annealing. logic: of the search for small logic.
     """
 
@@ -119,7 +120,7 @@ class DesignRequest:
         everything = {f.name for f in fields(self)}
         unused = {
             "piecewise-linear": {"index_bits", "entries", "logic"} | (set() if self.search == "anneal" else annealing),
-            "indexed-table": {"segments", "entries", "search", "bound_bits", "exponents", "index", "logic"} | annealing,
+            "indexed-table": {"segments", "entries", "search", "bound_bits", "exponents", "logic"} | annealing,
             "table": everything - {"frac_bits", "form", "entries", "weights"},
         }[self.form]
         if self.search == "logic":

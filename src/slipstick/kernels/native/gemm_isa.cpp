@@ -80,7 +80,7 @@ const StepKernel kStepKernels[] = {
     step_kernel<0, false, 3, 3>("steps-48"),
     step_kernel<0, false, 6, 6>("steps-96"),
     step_kernel<0, false, 8, 8>("steps-128"),
-    step_kernel<3, false, 2, 2>("steps-32-by-8"),
+    step_kernel<3, false, 3, 3>("steps-48-by-8"),
     step_kernel<3, true, 5, 6>("steps-80-96-by-8"),
 };
 

@@ -20,7 +20,7 @@ from slipstick.formats import LNS
 from slipstick.kernels import native, products
 from slipstick.kernels.spec import KernelSpec, instruction_set, kernel_spec
 
-PUBLISHED, SHIPPED = "LNS(5,5) hamad2025", "LNS(5,5) designed"
+PUBLISHED, SHIPPED = "LNS(5,5) hamad2025", "LNS(5,5) designed-simd"
 GROWTH = (256, 512, 1024, 2048, 4096)
 """Sides of square matrices."""
 

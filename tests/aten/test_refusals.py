@@ -28,6 +28,35 @@ def test_the_message_names_operator_module_arithmetic_and_way_out() -> None:
     assert isinstance(refused.value, NotImplementedError)
 
 
+def test_the_message_has_the_path_of_the_module_that_called() -> None:
+    model = nn.Sequential(nn.Identity(), nn.Sequential(nn.Identity(), Inverting()))
+    with ss.use(LNS12), pytest.raises(ss.UnsupportedOperation, match=r"linalg_inv_ex.*called by 1\.1 \(Inverting\)"):
+        model(torch.eye(3))
+
+
+def test_a_refusal_by_a_definition_names_caller_and_arithmetic_too() -> None:
+    class Averaging(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return x[:0].mean()
+
+    with ss.use(LNS12), pytest.raises(ss.UnsupportedOperation, match=r"mean.*called by 0 \(Averaging\).*LNS\(5,5\)"):
+        nn.Sequential(Averaging())(torch.ones(3))
+
+
+def test_a_refusal_in_the_backward_pass_says_so() -> None:
+    class Inverse(torch.autograd.Function):
+        @staticmethod
+        def forward(context, x):
+            return x * 1
+
+        @staticmethod
+        def backward(context, gradient):
+            return torch.linalg.inv(gradient)
+
+    with ss.use(LNS12), pytest.raises(ss.UnsupportedOperation, match="called in the backward pass"):
+        Inverse.apply(torch.eye(3, requires_grad=True)).sum().backward()
+
+
 @pytest.mark.parametrize(
     "call",
     [

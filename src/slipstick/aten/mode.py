@@ -1,12 +1,11 @@
 """PyTorch runs in an arithmetic: one dispatch mode below autograd that looks every operator up in the registry."""
 
 import os
-import sys
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import cache
-from types import FrameType, TracebackType
+from types import TracebackType
 from typing import Any, NoReturn
 
 import torch
@@ -19,6 +18,7 @@ from slipstick.arithmetic.distances import Phase
 from slipstick.aten import elementary
 from slipstick.aten.audit import Audit
 from slipstick.aten.backward_guard import BackwardGuard
+from slipstick.aten.caller import with_caller
 from slipstick.aten.decomposition import decomposed
 from slipstick.aten.integers import makes_floats
 from slipstick.aten.module_arithmetics import ModuleArithmetics
@@ -192,10 +192,10 @@ class use(TorchDispatchMode):  # noqa: N801 (a context manager reads as a verb)
         if not floats:
             return self._without_floats(func, args, kwargs)
         if floats & _CODELESS:
-            raise UnsupportedOperation(
-                f"{func} ({_calling_module()}): half, bfloat16 and complex tensors carry no codes; "
-                "use float32 or float64"
+            wrong = UnsupportedOperation(
+                f"{func}: half, bfloat16 and complex tensors carry no codes; use float32 or float64"
             )
+            raise with_caller(wrong, self.arithmetic)
         return self._execute(func, args, kwargs)
 
     def _without_floats(self, func: OpOverload, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -222,7 +222,7 @@ class use(TorchDispatchMode):  # noqa: N801 (a context manager reads as a verb)
         if func is torch.ops.aten._local_scalar_dense.default:
             self._record(name, "outside")
             return func(*args, **kwargs)
-        caller, self.operator = self.operator, name
+        before, self.operator = self.operator, name
         try:
             if self._specs is None:
                 self._record(name, "defined")
@@ -237,11 +237,13 @@ class use(TorchDispatchMode):  # noqa: N801 (a context manager reads as a verb)
                 self._record(name, "exact")
                 return func(*tree_map(self._snap_floats, args), **tree_map(self._snap_floats, kwargs))
             return self._decompose(func, args, kwargs)
+        except UnsupportedOperation as refusal:
+            raise with_caller(refusal, self.arithmetic) from None
         finally:
-            self.operator = caller
+            self.operator = before
 
     def _refuse(self, func: OpOverload, reason: str) -> NoReturn:
-        raise UnsupportedOperation(f"{func} ({_calling_module()}): not defined in {self.arithmetic}; {reason}")
+        raise UnsupportedOperation(f"{func}: not defined; {reason}")
 
     def _decompose(self, func: OpOverload, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         if func in REFUSED:
@@ -343,17 +345,6 @@ def _overlaps(argument: Any, out: torch.Tensor) -> bool:
     if argument.untyped_storage().data_ptr() != out.untyped_storage().data_ptr():
         return False
     return (argument.data_ptr(), argument.stride(), argument.shape) != (out.data_ptr(), out.stride(), out.shape)
-
-
-def _calling_module() -> str:
-    """The innermost nn.Module whose forward is running, for error messages."""
-    frame: FrameType | None = sys._getframe(1)
-    while frame is not None:
-        owner = frame.f_locals.get("self")
-        if isinstance(owner, torch.nn.Module) and frame.f_code.co_name == "forward":
-            return f"called by {type(owner).__name__}"
-        frame = frame.f_back
-    return "called outside a module"
 
 
 __all__ = ["exact", "live_run", "update_phase", "use"]

@@ -61,7 +61,11 @@ refused(
 
 refused(
     "sparse tensors carry no codes; use dense ones (sparse=False)",
-    *existing(aten, "_to_sparse _to_sparse_csr _sparse_coo_tensor_with_dims_and_tensors _to_sparse_bsr"),
+    *existing(
+        aten,
+        """_to_sparse _to_sparse_csr _to_sparse_bsr _sparse_coo_tensor_with_dims_and_tensors is_coalesced _coalesce
+        _coalesced_ _indices _values""",
+    ),
 )
 
 refused(

@@ -29,6 +29,8 @@ from slipstick.aten import (  # noqa: F401
 from slipstick.aten.audit import Audit
 from slipstick.aten.mode import exact, update_phase, use
 from slipstick.aten.recording import DistanceRecorder
+from slipstick.aten.registry import defined
 from slipstick.aten.state import codes, snap_
+from slipstick.kernels.elementwise import chain
 
-__all__ = ["Audit", "DistanceRecorder", "codes", "exact", "snap_", "update_phase", "use"]
+__all__ = ["Audit", "DistanceRecorder", "chain", "codes", "defined", "exact", "snap_", "update_phase", "use"]

@@ -34,7 +34,10 @@ from slipstick.kernels.observation import observing
 from slipstick.kernels.spec import KernelSpec, check_narrowing, kernel_spec
 
 _SILENT_NAMESPACES = frozenset({"profiler"})
-_WAY_OUT = "rewrite it with supported operators, or compute it inside ss.exact() if it is not part of training"
+_WAY_OUT = (
+    "define it (docs/extending.md), rewrite it with supported operators, "
+    "or compute it inside ss.exact() if it is not part of training"
+)
 
 
 class use(TorchDispatchMode):  # noqa: N801 (a context manager reads as a verb)

@@ -137,15 +137,19 @@ SLIPSTICK_INLINE void add_all(const P& p, const typename P::Value (&a)[N], const
         p.add_all(a, b, sums);
 }
 
-// The loops over sums are not unrolled: an addition fills the processor's window, the next sum's follows on its heels.
+// Adds two neighbouring terms for each of R sums; the first lie at `rows` and `columns`. The loops over sums are not
+// unrolled: an addition fills the processor's window, the next sum's follows on its heels.
 template <typename P, int R>
-SLIPSTICK_INLINE void add_terms(const P& p, const Operands& o, int64_t k0, int64_t k1, char* to) {
+SLIPSTICK_INLINE void add_terms(const P& p, const char* rows, const char* columns, int64_t row_step,
+                                int64_t column_step, char* to) {
     constexpr int N = kAbreast<P, R>;
 #pragma GCC unroll 1
     for (int r = 0; r < R; r += N, to += N * P::kValueBytes) {
         typename P::Value a[N], b[N], sums[N];
-        for (int i = 0; i < N; ++i) a[i] = term(p, o, k0, r + i);
-        for (int i = 0; i < N; ++i) b[i] = term(p, o, k1, r + i);
+        for (int i = 0; i < N; ++i, rows += row_step, columns += column_step) {
+            a[i] = p.product(rows, columns);
+            b[i] = p.product(rows + P::kRowBytes, columns + P::kColumnBytes);
+        }
         add_all<P, N>(p, a, b, sums);
         for (int i = 0; i < N; ++i) P::store(to + i * P::kValueBytes, sums[i]);
     }
@@ -168,8 +172,9 @@ SLIPSTICK_INLINE void merge(const P& p, char* to, int settled, bool clamp) {
 
 // Where additions are made abreast they are functions: inlined they fill the processor's cache of instructions.
 template <typename P, int R>
-__attribute__((noinline)) void call_add_terms(const P& p, const Operands& o, int64_t k0, int64_t k1, char* to) {
-    add_terms<P, R>(p, o, k0, k1, to);
+__attribute__((noinline)) void call_add_terms(const P& p, const char* rows, const char* columns, int64_t row_step,
+                                              int64_t column_step, char* to) {
+    add_terms<P, R>(p, rows, columns, row_step, column_step, to);
 }
 
 template <typename P, int R>
@@ -184,14 +189,18 @@ void tree_tile(const P& p, const ChunkOrder& order, const Operands& o, char* sta
     char* top = stack;
     for (const Step *step = order.steps.data(), *end = step + order.steps.size(); step != end; ++step, top += kLevel) {
         const bool lazy = P::kLazy && step->whole;
-        if (step->terms == 4 && P::kTogether > 1) {
-            call_add_terms<P, R>(p, o, step->k[0], step->k[1], top);
-            call_add_terms<P, R>(p, o, step->k[2], step->k[3], top + kLevel);
-            call_merge<P, R>(p, top, lazy ? 0 : 2, false);
-        } else if (step->terms == 4) {
-            add_terms<P, R>(p, o, step->k[0], step->k[1], top);
-            add_terms<P, R>(p, o, step->k[2], step->k[3], top + kLevel);
-            merge<P, R>(p, top, 2, false);
+        if (step->terms == 4) {
+            const char *rows = o.rows + step->k[0] * P::kRowBytes, *rows2 = rows + 2 * P::kRowBytes;
+            const char *columns = o.columns + step->k[0] * P::kColumnBytes, *columns2 = columns + 2 * P::kColumnBytes;
+            if (P::kTogether > 1) {
+                call_add_terms<P, R>(p, rows, columns, o.row_step, o.column_step, top);
+                call_add_terms<P, R>(p, rows2, columns2, o.row_step, o.column_step, top + kLevel);
+                call_merge<P, R>(p, top, lazy ? 0 : 2, false);
+            } else {
+                add_terms<P, R>(p, rows, columns, o.row_step, o.column_step, top);
+                add_terms<P, R>(p, rows2, columns2, o.row_step, o.column_step, top + kLevel);
+                merge<P, R>(p, top, 2, false);
+            }
         } else if (step->terms == 2) {
 #pragma GCC unroll 1
             for (int r = 0; r < R; ++r)

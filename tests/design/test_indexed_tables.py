@@ -5,7 +5,7 @@ from functools import lru_cache
 import numpy as np
 import pytest
 
-from slipstick import LogArithmetic, SpecificationError
+from slipstick import Blocked, LogArithmetic, Sequential, SpecificationError, Tree
 from slipstick.arithmetic import IndexedTable, Table
 from slipstick.arithmetic.gaussian_logarithm import CANCEL
 from slipstick.design import DesignRequest, Weights, design_adder, evaluate, gaussian_target, table_errors
@@ -134,7 +134,15 @@ def test_an_impossible_request_names_the_condition(frac_bits, index_bits, fields
 @pytest.mark.parametrize(("frac_bits", "index_bits"), [(3, 6), (4, 7), (5, 6), (5, 7), (5, 8), (6, 6), (6, 7), (6, 8)])
 def test_kernels_look_designed_tables_up_by_class(frac_bits, index_bits):
     arithmetic = LogArithmetic(LNS(4, frac_bits), add=design(frac_bits, index_bits))
-    assert native.plan_name(kernel_spec(arithmetic).native).startswith("bytes")
+    assert native.plan_name(kernel_spec(arithmetic).native).startswith(("bytes", "steps"))
+
+
+@pytest.mark.skipif(native.current_isa() == "portable", reason="this machine has no byte kernels")
+def test_the_table_for_vector_kernels_has_the_fewest_slices_or_the_smallest_permutation():
+    path = {"avx2": "steps-48-by-8", "avx512": "bytes-64-coarse"}[native.current_isa()]
+    for order in (Tree(16), Blocked(64), Sequential()):
+        arithmetic = LogArithmetic(LNS(5, 5), "designed-simd", order)
+        assert native.plan_name(kernel_spec(arithmetic).native, 4608) == path
 
 
 def test_progress_ends_at_or_below_its_end():

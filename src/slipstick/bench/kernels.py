@@ -16,6 +16,8 @@ from slipstick.kernels.spec import KernelSpec, instruction_set, kernel_spec
 ARITHMETICS = (
     "LNS(5,5) hamad2025",
     "LNS(5,5) hamad2025 Blocked(64)",
+    "LNS(5,5) designed-simd",
+    "LNS(5,5) designed-simd Blocked(64)",
     "LNS(5,5) designed",
     "LNS(5,5) exact",
     "LNS(5,3) exact",

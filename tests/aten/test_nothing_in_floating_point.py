@@ -19,7 +19,7 @@ ALLOWED = set(
     new_ones new_zeros ones ones_like pad permute randn repeat reshape resize_ roll scalar_tensor scatter
     scatter_ select select_backward set_ slice slice_backward sort split split_with_sizes squeeze squeeze_
     stack t t_ to topk transpose transpose_ unbind unfold unsqueeze unsqueeze_ view where zero_ zeros
-    zeros_like
+    zeros_like abs neg eq ne lt im2col movedim reflection_pad2d replication_pad2d unflatten uniform_ unsafe_split
     """.split()  # noqa: SIM905
 )
 
@@ -99,6 +99,23 @@ PROGRAMS = {
     "index": lambda x: x[torch.tensor([1, 1, 0])],
     "integers": lambda x: x * (torch.arange(8) / 3) + torch.tensor([7, 9]).sum() / 2,
     "normalised": lambda x: F.normalize(x),
+    "rms norm": lambda x: F.rms_norm(x, x.shape[1:]),
+    "functions": lambda x: x.sin() + x.erf() + F.gelu(x) + x.floor() + x.atan() + (x.abs() + 1).acosh() + x.asinh(),
+    "remainders": lambda x: x % 0.7 + torch.fmod(x, 0.3) + torch.atan2(x, x + 1) + x.round(decimals=1),
+    "powers of tensors": lambda x: (x.abs() + 0.5) ** x + 3**x,
+    "prefixes": lambda x: x.cumsum(1) + x.cumprod(1) + x.logcumsumexp(1) + x.prod(1, keepdim=True),
+    "scatters": lambda x: x.flatten().scatter_add(0, torch.zeros(9, dtype=torch.long), x.flatten()[:9]),
+    "scattered means": lambda x: x.flatten().scatter_reduce(0, torch.arange(9) // 3, x.flatten()[:9] + 1, "mean"),
+    "bags": lambda x: F.embedding_bag(torch.tensor([[1, 1, 0]]), x[0, 0], mode="mean"),
+    "interpolation": lambda x: F.interpolate(x, scale_factor=1.5, mode="bicubic") + F.interpolate(x, size=(12, 12)),
+    "grid sample": lambda x: F.grid_sample(x, x[:, 0, :, :2, None].expand(-1, -1, -1, 2) * 0.1, align_corners=False),
+    "folds": lambda x: F.fold(F.unfold(x, 3), x.shape[2:], 3),
+    "padding": lambda x: F.pad(x, (2, 1, 1, 2), "reflect") + F.pad(x, (2, 1, 1, 2), "replicate"),
+    "volumes": lambda x: F.avg_pool3d(x, 2, 1).sum() + F.adaptive_avg_pool3d(x, 2).sum() + F.max_pool3d(x, 2, 1).sum(),
+    "distances": lambda x: torch.cdist(x[:, 0], x[:, 1]) + torch.cdist(x[:, 0], x[:, 1], p=1),
+    "margins": lambda x: F.multi_margin_loss(x.flatten(1), torch.zeros(5, dtype=torch.long)),
+    "LSTM": lambda x: torch.nn.LSTM(8, 4)(x[:, 0])[0],
+    "bilinear": lambda x: torch.nn.Bilinear(8, 8, 2)(x, x),
 }
 
 

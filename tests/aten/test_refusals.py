@@ -220,6 +220,19 @@ def test_integers_stay_integers() -> None:
     assert run.audit.totals()["defined"] == 0
 
 
+def test_random_integers_stay_integers_and_random_floats_are_on_the_grid() -> None:
+    with ss.use(LNS12):
+        for integers in (torch.randint(5, (3,)), torch.randperm(3), torch.randint_like(torch.arange(3), 5)):
+            assert integers.dtype == torch.int64
+        for floats in (
+            torch.rand(9),
+            torch.randn(9),
+            torch.randint(99, (9,), dtype=torch.float32),
+            torch.empty(9).cauchy_(),
+        ):
+            assert is_on(floats, LNS12)
+
+
 @pytest.mark.parametrize(
     "call",
     [

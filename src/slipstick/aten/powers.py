@@ -67,13 +67,13 @@ def pow_of_tensors(run: "use", x: Tensor, exponent: Tensor, out: Tensor | None =
     other power has no code.
     """
     base, power = torch.broadcast_tensors(run.snap(x), run.snap(exponent))
-    whole = power.round()
+    whole = power.double().round()
     is_whole = run.snap(whole) == power
     if bool(((base < 0) & ~is_whole).any()):
         raise NonFiniteError(
             f"{run.operator} in {run.arithmetic.format}: a negative number to a power that is not whole"
         )
-    is_odd = is_whole & (whole.double().fmod(2).abs() == 1)
+    is_odd = is_whole & (whole.fmod(2).abs() == 1)
     result = run.chain(_magnitude, torch.where(base == 0, 1.0, base), power)
     result = torch.where((base < 0) & is_odd, -result, result)
     at_zero = torch.where(power < 0, run.chain(_reciprocal, base), base)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -40,9 +41,9 @@ def _scale(size: int, output: int, align_corners: bool, scale: float | None) -> 
 
 
 def _nearest(size: int, output: int, scale: float | None, exact: bool) -> _Taps:
-    step = torch.tensor(1.0 / scale if scale is not None and scale > 0 else size / output, dtype=torch.float32)
-    places = (torch.arange(output, dtype=torch.float32) + (0.5 if exact else 0.0)) * step
-    return _Taps(places.floor().long().clamp(max=size - 1)[:, None], None)
+    step = np.float32(1.0 / scale if scale is not None and scale > 0 else size / output)
+    places = (np.arange(output, dtype=np.float32) + np.float32(0.5 if exact else 0.0)) * step  # in float32, as PyTorch
+    return _Taps(torch.from_numpy(np.floor(places).astype(np.int64)).clamp(max=size - 1)[:, None], None)
 
 
 def _centres(output: int, step: float, align_corners: bool) -> Tensor:

@@ -3,6 +3,7 @@
 from slipstick.aten import (  # noqa: F401
     activations,
     attention,
+    collectives,
     distances,
     dropout,
     embedding_bags,

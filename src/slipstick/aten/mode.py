@@ -19,6 +19,7 @@ from slipstick.aten import elementary
 from slipstick.aten.audit import Audit
 from slipstick.aten.backward_guard import BackwardGuard
 from slipstick.aten.caller import with_caller
+from slipstick.aten.compiler import not_compiled
 from slipstick.aten.decomposition import decomposed
 from slipstick.aten.integers import makes_floats
 from slipstick.aten.module_arithmetics import ModuleArithmetics
@@ -28,7 +29,7 @@ from slipstick.aten.rounded import run_rounded
 from slipstick.aten.signatures import Operand
 from slipstick.aten.update_phase import UpdatePhase
 from slipstick.errors import SpecificationError, UnsupportedOperation
-from slipstick.kernels.carriers import CARRIERS
+from slipstick.kernels.carriers import CARRIERS, way_out
 from slipstick.kernels.elementwise import Chain
 from slipstick.kernels.observation import observing
 from slipstick.kernels.spec import KernelSpec, check_narrowing, kernel_spec
@@ -82,6 +83,12 @@ class use(TorchDispatchMode):  # noqa: N801 (a context manager reads as a verb)
         if record is not None and self._specs is None:
             raise SpecificationError(f"use({arithmetic}, record=...): a rounded baseline has no log additions")
         self._observer = None if record is None else record.observer(self._phase_of)
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """PyTorch would wrap the mode so that its compiler leaves it alone, and import the compiler for that: seconds,
+        at the first operator. ``not_compiled`` does the same without."""
+        return False
 
     def _make_specs(self) -> tuple[KernelSpec, KernelSpec] | None:
         if isinstance(self.arithmetic, RoundedArithmetic):
@@ -181,6 +188,7 @@ class use(TorchDispatchMode):  # noqa: N801 (a context manager reads as a verb)
         for outer in _active_runs():
             outer._suspended -= 1
 
+    @not_compiled
     def __torch_dispatch__(
         self, func: OpOverload, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
@@ -195,9 +203,7 @@ class use(TorchDispatchMode):  # noqa: N801 (a context manager reads as a verb)
         if not floats:
             return self._without_floats(func, args, kwargs)
         if floats & _CODELESS:
-            wrong = UnsupportedOperation(
-                f"{func}: half, bfloat16 and complex tensors carry no codes; use float32 or float64"
-            )
+            wrong = UnsupportedOperation(f"{func}: half, bfloat16 and complex tensors carry no codes; {way_out()}")
             raise with_caller(wrong, self.arithmetic)
         return self._execute(func, args, kwargs)
 

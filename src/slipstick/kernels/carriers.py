@@ -17,4 +17,9 @@ def check_carrier(x: torch.Tensor, operator: str) -> None:
     """Raises UnsupportedOperation unless ``x`` is a float32 or float64 tensor on the CPU."""
     check_device(x, operator)
     if x.dtype not in CARRIERS:
-        raise UnsupportedOperation(f"{operator}: {x.dtype} carries no codes; use float32 or float64")
+        raise UnsupportedOperation(f"{operator}: {x.dtype} carries no codes; {way_out()}")
+
+
+def way_out() -> str:
+    """What to do about a tensor of another type."""
+    return "leave torch.autocast out" if torch.is_autocast_enabled("cpu") else "use float32 or float64"

@@ -77,6 +77,20 @@ def test_the_gradient_of_gelu_is_the_gradient_times_the_derivative(o: Oracle) ->
     o.same(gradient, o.numbers(g) * derivative)
 
 
+def test_softplus_and_the_soft_margin_stay_in_range(o: Oracle) -> None:
+    a, sign = numbers(100, spread=30.0), numbers(100, seed=1).sign()
+    x, t = o.numbers(a), o.numbers(sign)
+
+    def smooth(z: Number) -> Number:
+        exponential = real(-z.call("absolute"), "exp", mpmath.exp)
+        return z.maximum(0.0) + real(exponential, "log1p", mpmath.log1p)
+
+    with ss.use(o.arithmetic):
+        o.same(F.softplus(a), x.where((o.numbers(a) - 20.0).a.sign == 0, smooth(x)))
+        o.same(F.soft_margin_loss(a, sign, reduction="sum"), smooth(-(t * x)).sum([0]))
+        assert F.soft_margin_loss(torch.tensor([-60.0]), torch.ones(1)).item() == pytest.approx(60, rel=0.02)
+
+
 def test_remainders_angles_and_powers(o: Oracle) -> None:
     a, b = numbers(200, spread=20.0), numbers(200, seed=1)
     b = torch.where(b.abs() < 1e-3, 0.7, b)

@@ -15,11 +15,12 @@ _FRACTION_BITS = 160
 
 def _reduced(log2_x: Floats) -> tuple[Floats, NDArray[np.int64]]:
     """|x| as r + k pi/2 with |r| <= pi/4, k modulo 4."""
-    rest = np.exp2(log2_x)
+    logs, place = np.unique(log2_x, return_inverse=True)  # both signs have the same
+    rest = np.exp2(logs)
     quadrant = np.zeros(rest.shape, np.int64)
-    large = np.flatnonzero(log2_x >= -1)
-    whole = np.floor(log2_x[large]).astype(np.int64)
-    fractions, which = np.unique(log2_x[large] - whole, return_inverse=True)
+    large = np.flatnonzero(logs >= -1)
+    whole = np.floor(logs[large]).astype(np.int64)
+    fractions, which = np.unique(logs[large] - whole, return_inverse=True)
     with mpmath.workprec(_FRACTION_BITS + 40):
         unit = mpmath.mpf(2) ** _FRACTION_BITS
         half_pi = int(mpmath.nint(mpmath.pi / 2 * unit))
@@ -29,7 +30,7 @@ def _reduced(log2_x: Floats) -> tuple[Floats, NDArray[np.int64]]:
         k = (x + half_pi // 2) // half_pi
         rest[at] = (x - k * half_pi) / (1 << _FRACTION_BITS)
         quadrant[at] = k & 3
-    return rest, quadrant
+    return rest[place], quadrant[place]
 
 
 def _signed(value: Floats) -> tuple[Floats, Floats]:

@@ -97,3 +97,16 @@ def _hardshrink_backward(gradient: Value, x: Value, threshold: Value) -> Value:
 def shrink_backward(run: "use", gradient: Tensor, x: Tensor, threshold: float) -> Tensor:
     """The gradient where |x| lies above the threshold."""
     return run.chain(_hardshrink_backward, gradient, x, threshold)
+
+
+@chain
+def _softplus(x: Value, beta: Value, one_over_beta: Value, threshold: Value) -> Value:
+    z = beta * x
+    smooth = one_over_beta * (z.maximum(0.0) + (-abs(z)).function("exp").function("log1p"))
+    return (z > threshold).select(x, smooth)
+
+
+@defined(aten.softplus.default)
+def softplus(run: "use", x: Tensor, beta: float = 1, threshold: float = 20) -> Tensor:
+    """(max(z, 0) + log1p(exp(-|z|))) / beta with z = beta x: exp z itself leaves the range of few integer bits."""
+    return run.chain(_softplus, x, beta, 1.0 / beta, threshold)

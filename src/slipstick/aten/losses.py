@@ -1,4 +1,4 @@
-"""Gradients of losses that PyTorch fuses: autograd's of the loss's own decomposition."""
+"""Losses, and gradients of what PyTorch fuses: autograd's of its own decomposition."""
 
 from typing import TYPE_CHECKING
 
@@ -7,12 +7,30 @@ from torch import Tensor
 from torch._decomp import decomposition_table
 
 from slipstick.aten.differentiated import gradients_of
+from slipstick.aten.reductions import mean_of, sum_of
 from slipstick.aten.registry import defined
+from slipstick.kernels.elementwise import Value, chain
 
 if TYPE_CHECKING:
     from slipstick.aten.mode import use
 
 aten = torch.ops.aten
+
+
+@chain
+def _soft_margin(x: Value, target: Value) -> Value:
+    z = -(target * x)
+    return z.maximum(0.0) + (-abs(z)).function("exp").function("log1p")
+
+
+@defined(aten.soft_margin_loss.default)
+def soft_margin_loss(run: "use", x: Tensor, target: Tensor, reduction: int = 1) -> Tensor:
+    """max(z, 0) + log1p(exp(-|z|)) with z = -(t x): exp z itself leaves the range."""
+    losses = run.chain(_soft_margin, x, target)
+    everything = list(range(losses.dim()))
+    if reduction == 0:
+        return losses
+    return mean_of(run, losses, everything) if reduction == 1 else sum_of(run, losses, everything)
 
 
 def _one(gradients: list[Tensor | None], like: Tensor) -> Tensor:

@@ -29,7 +29,7 @@ from slipstick.aten.rounded import run_rounded
 from slipstick.aten.signatures import Operand
 from slipstick.aten.update_phase import UpdatePhase
 from slipstick.errors import SpecificationError, UnsupportedOperation
-from slipstick.kernels.carriers import CARRIERS, way_out
+from slipstick.kernels.carriers import CARRIERS, USE_A_CARRIER
 from slipstick.kernels.elementwise import Chain
 from slipstick.kernels.observation import observing
 from slipstick.kernels.spec import KernelSpec, check_narrowing, kernel_spec
@@ -203,7 +203,7 @@ class use(TorchDispatchMode):  # noqa: N801 (a context manager reads as a verb)
         if not floats:
             return self._without_floats(func, args, kwargs)
         if floats & _CODELESS:
-            wrong = UnsupportedOperation(f"{func}: half, bfloat16 and complex tensors carry no codes; {way_out()}")
+            wrong = UnsupportedOperation(f"{func}: half, bfloat16 and complex tensors carry no codes; {USE_A_CARRIER}")
             raise with_caller(wrong, self.arithmetic)
         return self._execute(func, args, kwargs)
 

@@ -8,7 +8,7 @@ from torch import Tensor
 from slipstick.aten import elementary
 from slipstick.aten.registry import defined, existing, moves, selections
 from slipstick.errors import UnsupportedOperation
-from slipstick.kernels.carriers import way_out
+from slipstick.kernels.carriers import USE_A_CARRIER
 
 if TYPE_CHECKING:
     from slipstick.aten.mode import use
@@ -138,4 +138,4 @@ def sample(run: "use", *args: Any, **kwargs: Any) -> Tensor:
 
 def _check_dtype(run: "use", dtype: torch.dtype) -> None:
     if dtype.is_complex or (dtype.is_floating_point and dtype not in (torch.float32, torch.float64)):
-        raise UnsupportedOperation(f"{run.operator}: {dtype} carries no codes; {way_out()}")
+        raise UnsupportedOperation(f"{run.operator}: {dtype} carries no codes; {USE_A_CARRIER}")

@@ -5,6 +5,7 @@ import torch
 from slipstick.errors import UnsupportedOperation
 
 CARRIERS = (torch.float32, torch.float64)
+USE_A_CARRIER = "use float32 or float64, without torch.autocast"
 
 
 def check_device(x: torch.Tensor, operator: str) -> None:
@@ -17,9 +18,4 @@ def check_carrier(x: torch.Tensor, operator: str) -> None:
     """Raises UnsupportedOperation unless ``x`` is a float32 or float64 tensor on the CPU."""
     check_device(x, operator)
     if x.dtype not in CARRIERS:
-        raise UnsupportedOperation(f"{operator}: {x.dtype} carries no codes; {way_out()}")
-
-
-def way_out() -> str:
-    """What to do about a tensor of another type."""
-    return "leave torch.autocast out" if torch.is_autocast_enabled("cpu") else "use float32 or float64"
+        raise UnsupportedOperation(f"{operator}: {x.dtype} carries no codes; {USE_A_CARRIER}")

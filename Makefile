@@ -50,6 +50,10 @@ test: $(VENV)/.package ## install, then run the tests against the installed pack
 test-long: $(VENV)/.package ## tests of millions of vectors, samples and codes, which `make test` leaves out (an hour)
 	@$(BIN)/python -m pytest -n $(JOBS) --dist loadfile -m long
 
+.PHONY: operators
+operators: $(VENV)/.package ## write docs/operators.md from PyTorch's databases of samples (ten minutes)
+	@$(BIN)/python tests/aten/database/page.py
+
 .PHONY: lint
 lint: $(VENV)/.requirements ## ruff and mypy
 	$(BIN)/ruff check .

@@ -29,7 +29,12 @@ def page() -> str:
 def check_entry(name: str, page: str) -> None:
     found = first(name)
     assert not [v.reason for v in found if v.outcome == "failed"]
-    assert summary(found) == entries_of(page)[name], f"{name}: write the page again; see its first lines"
+    passed, left_out, refused, _ = map(int, summary(found).split(" | "))
+    expected, also_left_out, also_refused, _ = map(int, entries_of(page)[name].split(" | "))
+    stale = f"{name}: write the page again; see its first lines"
+    assert (passed + left_out, refused) == (expected + also_left_out, also_refused), stale
+    # Another processor's float32 may put a sample on the other side of the line where one says nothing.
+    assert abs(passed - expected) <= 1, stale
 
 
 @pytest.mark.parametrize("name", TENTH)

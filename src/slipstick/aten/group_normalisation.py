@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from slipstick.aten import elementary
+from slipstick.aten.normalisation import inverse_root, normalised
 from slipstick.aten.reductions import mean_of, sum_of, variance_of
 from slipstick.aten.registry import defined, existing
 from slipstick.aten.signatures import Gradients
@@ -20,16 +21,6 @@ if TYPE_CHECKING:
     from slipstick.aten.mode import use
 
 aten = torch.ops.aten
-
-
-@chain
-def _inverse_root(variance: Value, eps: Value) -> Value:
-    return (variance + eps).rsqrt()
-
-
-@chain
-def _normalised(x: Value, mean: Value, inverse: Value) -> Value:
-    return (x - mean) * inverse
 
 
 @chain
@@ -67,8 +58,8 @@ def native_layer_norm(
         statistic = x.new_zeros([*x.shape[: x.dim() - len(shape)], *[1] * len(shape)])
         return x.clone(), statistic, statistic.clone()
     variance, mean = variance_of(run, x, dims, True, 0)
-    inverse = run.chain(_inverse_root, variance, eps)
-    return _affine(run, run.chain(_normalised, x, mean, inverse), weight, bias), mean, inverse
+    inverse = run.chain(inverse_root, variance, eps)
+    return _affine(run, run.chain(normalised, x, mean, inverse), weight, bias), mean, inverse
 
 
 @defined(aten.native_layer_norm_backward.default)
@@ -91,7 +82,7 @@ def native_layer_norm_backward(
             for t, m in zip((x, weight, bias), output_mask, strict=True)
         ]
         return like[0], like[1], like[2]
-    h = run.chain(_normalised, x, mean, inverse)
+    h = run.chain(normalised, x, mean, inverse)
     dx = dw = db = None
     if output_mask[0]:
         g = gradient if weight is None else run.chain(elementary.mul, gradient, weight)
@@ -120,8 +111,8 @@ def native_group_norm(
         return x.clone(), statistic, statistic.clone()
     grouped = x.reshape(samples, groups, -1)
     variance, mean = variance_of(run, grouped, [2], True, 0)
-    inverse = run.chain(_inverse_root, variance, eps)
-    h = run.chain(_normalised, grouped, mean, inverse).reshape(x.shape)
+    inverse = run.chain(inverse_root, variance, eps)
+    h = run.chain(normalised, grouped, mean, inverse).reshape(x.shape)
     per_channel = [None if p is None else _channelwise(p, x) for p in (weight, bias)]
     return _affine(run, h, *per_channel), mean.squeeze(2), inverse.squeeze(2)
 
@@ -144,7 +135,7 @@ def native_group_norm_backward(
         zero = x.new_zeros(channels)
         return torch.zeros_like(x), zero if output_mask[1] else None, zero.clone() if output_mask[2] else None
     inverse = inverse.reshape(samples, groups, 1)
-    h = run.chain(_normalised, x.reshape(samples, groups, -1), mean.reshape(samples, groups, 1), inverse)
+    h = run.chain(normalised, x.reshape(samples, groups, -1), mean.reshape(samples, groups, 1), inverse)
     dims = [0, *range(2, x.dim())]
     dx = dw = db = None
     if output_mask[0]:
@@ -168,7 +159,7 @@ def fused_rms_norm(
     """(x * rsqrt(sum(x x) * encode(1/n) + eps)) * weight."""
     dims = list(range(x.dim() - len(shape), x.dim()))
     square = mean_of(run, run.chain(elementary.square, x), dims, True)
-    inverse = run.chain(_inverse_root, square, torch.finfo(x.dtype).eps if eps is None else eps)
+    inverse = run.chain(inverse_root, square, torch.finfo(x.dtype).eps if eps is None else eps)
     h = run.chain(elementary.mul, x, inverse)
     return h if weight is None else run.chain(elementary.mul, h, weight), inverse
 

@@ -19,12 +19,12 @@ aten = torch.ops.aten
 
 
 @chain
-def _inverse_root(variance: Value, eps: Value) -> Value:
+def inverse_root(variance: Value, eps: Value) -> Value:
     return (variance + eps).rsqrt()
 
 
 @chain
-def _normalised(x: Value, mean: Value, inverse: Value) -> Value:
+def normalised(x: Value, mean: Value, inverse: Value) -> Value:
     return (x - mean) * inverse
 
 
@@ -65,7 +65,7 @@ def normalise(
     bias: Tensor | None,
 ) -> Tensor:
     parts = [_channelwise(x, p) for p in (mean, inverse, weight, bias) if p is not None]
-    return run.chain((_normalised, _normalised_scaled, _normalised_affine)[len(parts) - 2], x, *parts)
+    return run.chain((normalised, _normalised_scaled, _normalised_affine)[len(parts) - 2], x, *parts)
 
 
 @defined(aten.native_batch_norm.default, aten._native_batch_norm_legit.default)
@@ -87,7 +87,7 @@ def native_batch_norm(
     if not training:
         assert running_mean is not None
         assert running_var is not None
-        inverse = run.chain(_inverse_root, running_var, eps)
+        inverse = run.chain(inverse_root, running_var, eps)
         y = normalise(run, x, run.snap(running_mean), inverse, weight, bias)
         return y, x.new_empty(0), x.new_empty(0)
     variance, mean = variance_of(run, x, _reduced(x), False, 0)
@@ -97,7 +97,7 @@ def native_batch_norm(
         spec = run.update_spec
         _running(spec, run.operator, running_mean, momentum, 1 - momentum, mean, out=running_mean)
         _running_scaled(spec, run.operator, running_var, momentum, 1 - momentum, variance, unbiased, out=running_var)
-    inverse = run.chain(_inverse_root, variance, eps)
+    inverse = run.chain(inverse_root, variance, eps)
     return normalise(run, x, mean, inverse, weight, bias), mean, inverse
 
 
@@ -157,7 +157,7 @@ def native_batch_norm_backward(
     else:
         assert running_mean is not None
         assert running_var is not None
-        mean, inverse = running_mean, run.chain(_inverse_root, running_var, eps)
+        mean, inverse = running_mean, run.chain(inverse_root, running_var, eps)
     mean, inverse = _channelwise(x, mean), _channelwise(x, inverse)
     scale = 1.0 if weight is None else _channelwise(x, weight)
     db = sum_of(run, gradient, _reduced(x)) if train or output_mask[2] else None

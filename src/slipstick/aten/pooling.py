@@ -126,19 +126,6 @@ def _average(
     return run.chain(elementary.mul, sums, factors, out=sums)
 
 
-@defined(aten.avg_pool1d.default)
-def avg_pool1d(
-    run: "use",
-    x: Tensor,
-    kernel_size: Ints,
-    stride: Ints | None = None,
-    padding: Ints = 0,
-    ceil_mode: bool = False,
-    count_include_pad: bool = True,
-) -> Tensor:
-    return _average(run, x, 1, kernel_size, stride, padding, ceil_mode, count_include_pad, None)
-
-
 def _define_average(rank: int) -> None:
     @defined(getattr(aten, f"avg_pool{rank}d").default)
     def avg_pool(
@@ -153,6 +140,8 @@ def _define_average(rank: int) -> None:
     ) -> Tensor:
         return _average(run, x, rank, kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override)
 
+
+def _define_average_gradient(rank: int) -> None:
     @defined(getattr(aten, f"avg_pool{rank}d_backward").default)
     def avg_pool_backward(
         run: "use",
@@ -215,8 +204,10 @@ def _define_adaptive_average(rank: int) -> None:
         return _spread(run, run.chain(elementary.mul, gradient, factors), spans, x.shape)
 
 
-for _rank in (2, 3):
+for _rank in (1, 2, 3):
     _define_average(_rank)
+for _rank in (2, 3):
+    _define_average_gradient(_rank)
     _define_adaptive_average(_rank)
 
 

@@ -33,6 +33,12 @@ def _places(x: Tensor, dim: int, index: Tensor) -> Tensor:
     return flat.reshape(-1)
 
 
+def _places_along(x: Tensor, dim: int, index: Tensor, source: Tensor) -> Tensor:
+    """Flat places in ``x`` of every number of ``source``, whose slices along ``dim`` go where ``index`` says."""
+    along = index.reshape([-1 if d == dim % x.dim() else 1 for d in range(x.dim())])
+    return _places(x, dim, along.expand(source.shape))
+
+
 def add_into(run: "use", x: Tensor, places: Tensor, values: Tensor, out: Tensor | None = None) -> Tensor:
     """x plus the sums of ``values`` at flat places of it."""
     if not places.numel():
@@ -89,8 +95,7 @@ def index_add(
     values = run.chain(elementary.mul, source, alpha) if alpha != 1 else source
     if not x.dim():
         return add_into(run, x, torch.zeros(index.numel(), dtype=torch.long), values.expand(index.shape), out)
-    along = index.reshape([-1 if d == dim % x.dim() else 1 for d in range(x.dim())])
-    return add_into(run, x, _places(x, dim, along.expand(source.shape)), values, out)
+    return add_into(run, x, _places_along(x, dim, index, source), values, out)
 
 
 @defined(aten.put.default, aten.put_.default)
@@ -150,11 +155,7 @@ def index_reduce(
     include_self: bool = True,
     out: Tensor | None = None,
 ) -> Tensor:
-    if x.dim():
-        along = index.reshape([-1 if d == dim % x.dim() else 1 for d in range(x.dim())])
-        places = _places(x, dim, along.expand(source.shape))
-    else:
-        places = torch.zeros(source.numel(), dtype=torch.long)
+    places = _places_along(x, dim, index, source) if x.dim() else torch.zeros(source.numel(), dtype=torch.long)
     result = _reduced(run, x, places, source.reshape(-1), reduce, include_self)
     return result if out is None else out.copy_(result)
 

@@ -10,7 +10,7 @@ from operands import assert_bits, seed, tensor
 from grid import every_code, random_codes
 from slipstick import LNS, LogArithmetic, NonFiniteError
 from slipstick.arithmetic.functions import UNDEFINED, function_names, function_table
-from slipstick.kernels import native, reference
+from slipstick.kernels import contraction, elementwise, native, products, reference
 from slipstick.kernels.elementwise import chain
 from slipstick.kernels.reference import LogArray
 from slipstick.kernels.spec import kernel_spec
@@ -18,6 +18,7 @@ from slipstick.kernels.spec import kernel_spec
 adding = chain(lambda x, y: x + y)
 subtracting = chain(lambda x, y: x - y)
 multiplying = chain(lambda x, y: x * y)
+both = chain(lambda x, y: (x + y, x * y))
 
 ARITHMETIC = LogArithmetic(LNS(5, 5), "hamad2025")
 
@@ -80,6 +81,63 @@ def test_results_may_be_written_in_place(isa, threads):
     adding(spec, "add", tensor(a), tensor(b), out=y[:, ::2])
     assert_bits(y[:, ::2].contiguous(), reference.add(a, broadcast(b, (50, 40)), ARITHMETIC))
     assert (y[:, 1::2] == 3.0).all()
+
+
+def test_arguments_that_overlap_a_result_are_read_before_it_is_written(isa, threads):
+    spec = kernel_spec(ARITHMETIC)
+    a = numbers((3000,), "overlap")
+    left, right = LogArray(a.format, a.sign[:-1], a.log[:-1]), LogArray(a.format, a.sign[1:], a.log[1:])
+    total, product = reference.add(left, right, ARITHMETIC), reference.multiply(left, right)
+    for target in (slice(1, None), slice(None, -1)):
+        x = tensor(a)
+        assert adding(spec, "add", x[:-1], x[1:], out=x[target]) is not x
+        assert_bits(x[target], total)
+        y, z = tensor(a), tensor(a)
+        both(spec, "both", y[:-1], y[1:], out=[z[1:], y[target]])
+        assert_bits(z[1:], total)
+        assert_bits(y[target], product)
+
+
+def test_memory_that_tensors_share_until_one_is_written_is_theirs_alone_then(isa):
+    x = torch.ones(40)
+    y = torch._lazy_clone(x)
+    adding(kernel_spec(ARITHMETIC), "add", y, 1.0, out=y)
+    assert (x == 1).all()
+    assert (y == 2).all()
+
+
+LARGE = (1 << 22) + 1234
+"""Elements from which results are written past the caches."""
+
+
+@pytest.mark.parametrize("offset", [0, 1, 3, 16])
+def test_large_results_at_any_address_leave_their_surroundings_alone(offset, isa, threads):
+    spec, period = kernel_spec(ARITHMETIC), 70001
+    a, b = numbers((period,), "a"), numbers((period,), "b")
+    expected = reference.add(a, b, ARITHMETIC)
+    repeats = -(-LARGE // period)
+    x, y = (tensor(operand).repeat(repeats)[:LARGE] for operand in (a, b))
+    memory = torch.full((LARGE + 64,), 3.0)
+    out = memory[offset : offset + LARGE]
+    adding(spec, "add", x, y, out=out)
+    wanted = tensor(expected).repeat(repeats)[:LARGE]
+    assert torch.equal(out, wanted)
+    assert not torch.signbit(out[wanted == 0]).any()
+    assert (memory[:offset] == 3.0).all()
+    assert (memory[offset + LARGE :] == 3.0).all()
+    adding(spec, "add", x, y, out=x)
+    assert torch.equal(x, wanted)
+
+
+def test_large_chains_give_several_results_and_masks(isa):
+    spec, period = kernel_spec(ARITHMETIC), 70001
+    a, b = numbers((period,), "a"), numbers((period,), "b")
+    repeats = -(-LARGE // period)
+    both = chain(lambda x, y: (x + y, x > y, x - y))
+    total, larger, difference = both(spec, "both", *(tensor(v).repeat(repeats)[:LARGE] for v in (a, b)))
+    assert torch.equal(total, tensor(reference.add(a, b, ARITHMETIC)).repeat(repeats)[:LARGE])
+    assert torch.equal(larger, torch.from_numpy(reference.less(b, a)).repeat(repeats)[:LARGE])
+    assert torch.equal(difference, tensor(reference.subtract(a, b, ARITHMETIC)).repeat(repeats)[:LARGE])
 
 
 @pytest.mark.parametrize("value", [0.9, -1 / 3, 0.0, -0.0, 1, True, 1e30, -1e30, float("inf"), 1e-300, 0.1])
@@ -197,3 +255,24 @@ def test_the_instruction_set_can_be_chosen_among_those_of_the_machine(isa):
     with pytest.raises(ValueError, match="choose portable, avx2 or avx512"):
         native.set_isa("sse")
     assert native.current_isa() == isa
+
+
+def test_a_pytorch_without_dlpacks_table_gives_the_same_bits(monkeypatch, isa):
+    spec = kernel_spec(ARITHMETIC)
+    x, y = tensor(numbers((30, 40), "x")), tensor(numbers((40,), "y"))
+    z = tensor(numbers((40, 20), "z"))
+
+    def results() -> list[torch.Tensor]:
+        chained = both(spec, "both", x, y)
+        sums = products.matmul(x, z, spec), products.sum_over(x, [0], True, spec)
+        return [*chained, adding(spec, "add", x, 0.3), *sums]
+
+    quick = results()
+    without = native.Torch(
+        torch.Tensor, torch.float32, torch.float64, torch.bool, torch.empty_like, torch.empty_strided, None
+    )
+    assert without.dense(x) is None
+    for module in (elementwise, products, contraction):
+        monkeypatch.setattr(module, "TORCH", without)
+    for expected, got in zip(quick, results(), strict=True):
+        assert torch.equal(got, expected)

@@ -3,11 +3,21 @@
 import numpy as np
 import pytest
 import torch
-from arithmetics import adders, small_arithmetics
-from operands import all_pairs, assert_bits, seed, tensor
+from arithmetics import adders, jagged, small_arithmetics, wild
+from operands import MODES, all_pairs, assert_bits, operand, seed, tensor
 
 from grid import around_thresholds, every_code, random_codes
-from slipstick import LNS, Exact, LogArithmetic, NonFiniteError, SpecificationError, UnsupportedOperation
+from slipstick import (
+    LNS,
+    Exact,
+    IndexForm,
+    LogArithmetic,
+    NonFiniteError,
+    PiecewiseLinear,
+    Segments,
+    SpecificationError,
+    UnsupportedOperation,
+)
 from slipstick.kernels import native, reference
 from slipstick.kernels.elementwise import chain
 from slipstick.kernels.reference import LogArray
@@ -119,6 +129,47 @@ def test_millions_of_random_pairs_add_as_in_the_reference(arithmetic):
         native.set_isa(before)
 
 
+# Few and many classes of differences, with a coarse part or not, entries beyond a byte, no classes at all, and steps
+# that 16 bits cannot hold.
+EVERY_LOOKUP = [
+    *(LogArithmetic(LNS(5, f), "exact") for f in (2, 3, 4, 5, 6, 7)),
+    *(LogArithmetic(LNS(5, f), "hamad2025") for f in (5, 6, 7)),
+    LogArithmetic(LNS(5, 5), "designed-simd"),
+    LogArithmetic(LNS(5, 5, "flush"), wild(5)),
+    *(
+        LogArithmetic(LNS(5, 5), jagged(5, IndexForm(*index)))
+        for index in (
+            *((0, 17, 17), (0, 47, 47), (0, 127, 127), (0, 210, 210)),
+            *((3, 42, 70), (3, 70, 102), (3, 140, 180), (4, 60, 76)),
+        )
+    ),
+    LogArithmetic(LNS(6, 8), PiecewiseLinear(8, Segments((700,), (0,), (20000,)), Segments((700,), (0,), (-20000,)))),
+]
+
+
+@pytest.mark.parametrize("arithmetic", EVERY_LOOKUP, ids=str)
+@pytest.mark.parametrize("count", [1, 31, 33, 1023, 1 << 16])
+def test_sums_are_those_of_the_reference_whatever_the_adders_tables(arithmetic, count, isa):
+    spec = kernel_spec(arithmetic)
+    a, b = near_and_far_pairs(arithmetic.format, len(arithmetic.tables[0]) + 8, count, seed(str(arithmetic), count))
+    for name in ("add", "sub"):
+        kernel, oracle = BINARY[name]
+        assert_bits(kernel(spec, name, tensor(a), tensor(b)), oracle(a, b, arithmetic))
+
+
+@pytest.mark.parametrize("format", [LNS(5, 5), LNS(6, 8), LNS(6, 8, "flush"), LNS(4, 10), LNS(4, 11)], ids=str)
+@pytest.mark.parametrize("mode", MODES)
+def test_operations_at_the_ends_of_the_format_and_of_16_bits(format, mode, isa):
+    arithmetic = LogArithmetic(format)
+    spec = kernel_spec(arithmetic)
+    a, b = (operand(format, (3001,), mode, seed(str(format), mode, side)) for side in "ab")
+    for name, (kernel, oracle) in BINARY.items():
+        u, v = (a, b) if name != "div" else (a[~b.is_zero], b[~b.is_zero])
+        assert_bits(kernel(spec, name, tensor(u), tensor(v)), oracle(u, v, arithmetic))
+    for name, (kernel, oracle) in COMPARISONS.items():
+        np.testing.assert_array_equal(kernel(spec, name, tensor(a), tensor(b)).numpy(), oracle(a, b))
+
+
 @pytest.mark.parametrize("format", [LNS(5, 5), LNS(5, 8, "flush"), LNS(4, 10)], ids=str)
 def test_ten_million_random_pairs_multiply_and_divide_as_in_the_reference(format):
     arithmetic = LogArithmetic(format)
@@ -146,7 +197,12 @@ SPECIAL = [0.0, -0.0, np.inf, -np.inf, 1e-45, -1e-45, 1e-39, -1e-39, 1.1754944e-
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.parametrize(
-    "format", [LNS(5, 5), LNS(5, 5, "flush"), LNS(6, 0), LNS(1, 0, "flush"), LNS(6, 8), LNS(3, 10), LNS(4, 16)], ids=str
+    "format",
+    [
+        *(LNS(5, 5), LNS(5, 5, "flush"), LNS(6, 0), LNS(1, 0, "flush"), LNS(6, 8), LNS(3, 10), LNS(4, 16)),
+        *(LNS(6, 5), LNS(4, 4), LNS(5, 3, "flush"), LNS(3, 2), LNS(2, 1, "flush")),
+    ],
+    ids=str,
 )
 def test_floats_off_the_grid_are_rounded_at_first_use(format, dtype, isa):
     spec = kernel_spec(LogArithmetic(format))
@@ -200,6 +256,18 @@ def test_a_nan_raises_and_names_the_operator(dtype, where, isa, threads):
     for arguments in ((x, torch.ones_like(x)), (torch.ones_like(x), -x)):
         with pytest.raises(NonFiniteError, match=r"some\.operator in LNS\(5,5\): NaN"):
             BINARY["add"][0](spec, "some.operator", *arguments)
+
+
+@pytest.mark.parametrize("bits", [0x7F800001, 0xFF800001, 0x7F80FFFF, 0x7F810000, 0x7FFFFFFF])
+@pytest.mark.parametrize("where", [0, 99, 127])
+def test_every_nan_raises_and_infinities_beside_it_do_not(bits, where, isa):
+    x = np.full(128, np.inf, np.float32)
+    x[1::2] = -np.inf
+    spec = kernel_spec(LogArithmetic(LNS(5, 5)))
+    assert_bits(rounding(spec, "neg", torch.from_numpy(x)), reference.encode(x, LNS(5, 5)))
+    x.view(np.uint32)[where] = bits
+    with pytest.raises(NonFiniteError, match="NaN"):
+        rounding(spec, "neg", torch.from_numpy(x))
 
 
 @pytest.mark.parametrize("where", [0, 5, 4096])

@@ -66,6 +66,8 @@ def test_long_sums_keep_the_accumulator_in_range(order, mode):
         (LNS(3, 3), "exact", "operand"),
         (LNS(2, 5), wild(5), "guard"),
         (LNS(6, 8), "exact", "guard"),
+        (LNS(5, 8), "designed", "guard"),
+        (LNS(4, 7, "flush"), "exact", "guard"),
     ):
         arithmetic = LogArithmetic(format, adder, order, accumulator)
         rng = seed("long", str(arithmetic), mode)
@@ -99,7 +101,16 @@ def sinking_terms(arithmetic: LogArithmetic, spread: int) -> LogArray:
 
 @pytest.mark.parametrize("order", [Tree(16), Tree(2), Blocked(1), Blocked(4), Blocked(64)], ids=str)
 @pytest.mark.parametrize(
-    ("format", "adder"), [(PLAIN, "exact"), (PLAIN, "hamad2025"), (LNS(3, 3), "exact"), (LNS(3, 7), "exact")], ids=str
+    ("format", "adder"),
+    [
+        (PLAIN, "exact"),
+        (PLAIN, "hamad2025"),
+        (LNS(3, 3), "exact"),
+        (LNS(3, 7), "exact"),
+        (LNS(4, 7), "designed"),
+        (LNS(4, 8), "exact"),
+    ],
+    ids=str,
 )
 def test_a_sum_that_sinks_below_the_guard_bits_saturates_in_the_accumulator(format, adder, order):
     """The only way out of two guard bits is cancellation, and it shows: a kernel must not skip that check."""

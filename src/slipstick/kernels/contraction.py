@@ -5,14 +5,14 @@ down. The native kernels encode the operands, sum in the arithmetic's order and 
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from math import prod
+from typing import Any, NamedTuple
 
 import torch
 
 from slipstick.errors import NonFiniteError
 from slipstick.kernels import native
-from slipstick.kernels.carriers import check_carrier
+from slipstick.kernels.carriers import TORCH, check_carrier
 from slipstick.kernels.linear_spec import ScaledSums
 from slipstick.kernels.observation import Contraction, Dims, current_observer
 from slipstick.kernels.spec import KernelSpec
@@ -22,19 +22,17 @@ _ONES = 2
 _SIGNED_LOGS = 3
 
 
-@dataclass(frozen=True)
-class Codes:
+class Codes(NamedTuple):
     """A tensor, and where its codes go: strides of each logical dimension in the buffer of codes."""
 
     tensor: torch.Tensor | None
-    description: list[int]
+    description: Sequence[int]
     strides: tuple[int, ...]
     dtype: torch.dtype = torch.float32
 
 
-def ones() -> Codes:
-    """An operand that is 1 everywhere."""
-    return Codes(None, [_ONES, 0, 0, 1], ())
+ONES = Codes(None, (_ONES, 0, 0, 1), ())
+"""An operand that is 1 everywhere."""
 
 
 def contract(
@@ -63,18 +61,24 @@ def contract(
         a.description,
         b.description,
         single.data_ptr(),
-        _flat(batch),
-        _flat(rows),
-        _flat(columns),
-        _flat(terms),
+        batch,
+        rows,
+        columns,
+        terms,
         start,
         torch.get_num_threads(),
     )
-    if not finite:
-        raise NonFiniteError(f"{operator} in {spec.format}: NaN has no code; find the operation that produced it")
+    checked(finite, spec, operator)
     if (observer := current_observer()) is not None:
         observer.contraction(Contraction(spec, a.description, b.description, batch, rows, columns, terms, start))
     return out if single is out else out.copy_(single)
+
+
+def checked(result: Any, spec: KernelSpec, operator: str) -> Any:
+    """``result``, unless the native code says False instead: a NaN was among the operands."""
+    if result is False:
+        raise NonFiniteError(f"{operator} in {spec.format}: NaN has no code; find the operation that produced it")
+    return result
 
 
 def _linear(
@@ -94,10 +98,10 @@ def _linear(
         a.description,
         b.description,
         out.data_ptr(),
-        _flat(batch),
-        _flat(rows),
-        _flat(columns),
-        _flat(terms),
+        batch,
+        rows,
+        columns,
+        terms,
         start,
         sums.unit.expand(count).contiguous().numpy(),
         torch.get_num_threads(),
@@ -107,6 +111,8 @@ def _linear(
 
 def dense(x: torch.Tensor, operator: str) -> Codes:
     """Codes in the tensor's own memory order, without gaps; broadcast dimensions stay broadcast."""
+    if (seen := TORCH.dense(x)) is not None:
+        return Codes(x, *seen, x.dtype)
     order = sorted((d for d in range(x.dim()) if x.stride(d) != 0), key=lambda d: -x.stride()[d])
     strides = [0] * x.dim()
     total = 1
@@ -138,7 +144,7 @@ def _codes(x: torch.Tensor, operator: str, base: int, total: int, dims: Dims, st
 
 
 def new_result(shape: tuple[int, ...], a: Codes, b: Codes) -> torch.Tensor:
-    return torch.empty(shape, dtype=torch.promote_types(a.dtype, b.dtype))
+    return torch.empty(shape, dtype=a.dtype if a.dtype is b.dtype else torch.promote_types(a.dtype, b.dtype))
 
 
 def contiguous(size: Sequence[int]) -> tuple[int, ...]:

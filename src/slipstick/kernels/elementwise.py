@@ -13,18 +13,18 @@ numbers: host constants, encoded from float64.
 """
 
 from collections.abc import Callable, Sequence
-from functools import lru_cache
 from math import isnan
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from slipstick.arithmetic.functions import table_in
 from slipstick.errors import NonFiniteError, SpecificationError
 from slipstick.formats import LNS
 from slipstick.kernels import native
-from slipstick.kernels.carriers import CARRIERS, check_carrier, check_device
+from slipstick.kernels.carriers import CARRIERS, TORCH, check_carrier, check_device, written
 from slipstick.kernels.observation import ChainCall, current_observer
 from slipstick.kernels.spec import KernelSpec
 
@@ -38,6 +38,9 @@ _MASKS = frozenset({"gt", "ge", "lt", "le", "eq", "ne", "is_zero"})
 
 _KINDS = {torch.float32: 0, torch.float64: 1, torch.bool: 2}
 _CONSTANT = 3
+
+_MOST_CONSTANTS = 4096
+"""Codes of constants that are kept for one arithmetic; learning rates and bias corrections keep changing."""
 
 _NAN, _ZERO_BY_ZERO, _ROOT_OF_NEGATIVE = 1, 2, 4
 
@@ -172,9 +175,10 @@ class Chain:
         self.functions = tuple(recorder.tables)
         self.masks = tuple(r.is_mask for r in results)
         self._conditions = frozenset(operands[0] for op, _, operands, _ in recorder.steps if op == "select")
-        self._program = _compile(recorder, results)
+        self._program = _compile(recorder, results, self._conditions, self.masks)
         self._steps = tuple(recorder.steps)
         self._inputs = (*range(arguments), *(-1 - i for i in range(len(recorder.constants))))
+        self._held: tuple[KernelSpec | None, list[NDArray[np.int32]], list[int]] = (None, [], [])
         self._adds = any(op in ("add", "sub") for op, *_ in recorder.steps)
 
     def __call__(
@@ -186,25 +190,62 @@ class Chain:
     ) -> Any:
         """Run on ``arguments``; results are new tensors, or ``out`` (which may be an argument, in place).
 
+        Arguments that share memory with ``out`` otherwise are read in full before anything is written.
         Raises NonFiniteError naming ``operator`` for NaN, 0/0 and roots of negative numbers.
         """
+        if not self._adds or current_observer() is None:
+            result = native.call_chain(
+                TORCH,
+                spec.native,
+                self._program,
+                (*arguments, *self.constants),
+                () if out is None else out,
+                spec.constants,
+                self._tables(spec)[1] if self.functions else (),
+                torch.get_num_threads(),
+            )
+            if result.__class__ is int:
+                raise_status(result, operator, spec)
+            if result is not None:
+                return result
+        return self._in_full(spec, operator, arguments, out)
+
+    def _tables(self, spec: KernelSpec) -> tuple[list[NDArray[np.int32]], list[int]]:
+        """Of the functions, and their addresses; those asked for last are kept."""
+        held_for, tables, addresses = self._held
+        if held_for is not spec:
+            tables = [table_in(spec.arithmetic, name, parameter) for name, parameter in self.functions]
+            addresses = [table.ctypes.data for table in tables]
+            self._held = spec, tables, addresses
+        return tables, addresses
+
+    def _in_full(
+        self,
+        spec: KernelSpec,
+        operator: str,
+        arguments: tuple[torch.Tensor | Number, ...],
+        out: torch.Tensor | Sequence[torch.Tensor] | None,
+    ) -> Any:
+        """For any arguments: of several types, integers, constants not met before, tensors that are refused."""
+        if out is not None and any(_spoils(x, a) for x in _listed(out) for a in arguments):
+            return written(self(spec, operator, *arguments), out)
         inputs = [_as_input(a, operator, i in self._conditions) for i, a in enumerate((*arguments, *self.constants))]
         tensors = [x for x in inputs if isinstance(x, torch.Tensor)]
         shape = _broadcast_shape(tensors)
-        if out is None:
-            outputs = _allocate(arguments, tensors, shape, self.masks)
-        else:
-            outputs = [out] if isinstance(out, torch.Tensor) else list(out)
-        tables = [table_in(spec.arithmetic, name, parameter) for name, parameter in self.functions]
+        outputs = _allocate(arguments, tensors, shape, self.masks) if out is None else _listed(out)
+        for x in outputs:
+            if x.shape != shape:
+                raise RuntimeError(f"output with shape {list(x.shape)} doesn't match the broadcast shape {list(shape)}")
+        tables, addresses = self._tables(spec)
         if len(tensors) != len(inputs) and any(isinstance(x, float) and isnan(x) for x in inputs):
             raise_status(_NAN, operator, spec)
-        kinds, data, strides = _describe(inputs, shape, spec.format)
-        out_kinds, out_data, out_strides = _describe(outputs, shape, spec.format)
+        kinds, data, strides = _describe(inputs, shape, spec)
+        out_kinds, out_data, out_strides = _describe(outputs, shape, spec)
         if self._adds and (observer := current_observer()) is not None:
             observer.chain(ChainCall(spec, self._steps, self._inputs, shape, kinds, data, strides, tables))
         status = native.chain(
             spec.native, self._program, list(shape), kinds, data, strides, out_kinds, out_data, out_strides,
-            [t.ctypes.data for t in tables], torch.get_num_threads(),
+            addresses, torch.get_num_threads(),
         )  # fmt: skip
         if status:
             raise_status(status, operator, spec)
@@ -218,7 +259,6 @@ def chain(function: Callable[..., Any]) -> Chain:
     return Chain(function)
 
 
-@lru_cache(maxsize=4096)
 def constant_code(value: float, format: LNS) -> int:
     """The code 2L + s of a host constant, encoded from float64 straight into ``format``.
 
@@ -226,6 +266,12 @@ def constant_code(value: float, format: LNS) -> int:
     """
     sign, log = format.logs(np.array([value], dtype=np.float64))
     return int(2 * log[0] + sign[0])
+
+
+def _constant_in(spec: KernelSpec, value: float) -> int:
+    if len(spec.constants) == _MOST_CONSTANTS:
+        spec.constants.clear()
+    return spec.constants.setdefault(value, constant_code(value, spec.format))
 
 
 def raise_status(status: int, operator: str, spec: KernelSpec) -> None:
@@ -239,7 +285,9 @@ def raise_status(status: int, operator: str, spec: KernelSpec) -> None:
     raise NonFiniteError(f"{operator} in {spec.arithmetic.format}: {reason}")
 
 
-def _compile(recorder: _Recorder, results: tuple[Value, ...]) -> native.Program:
+def _compile(
+    recorder: _Recorder, results: tuple[Value, ...], conditions: frozenset[int], masks: tuple[bool, ...]
+) -> native.Program:
     """Assign registers: arguments and constants first, then each result in the lowest that is free."""
     inputs = recorder.arguments + len(recorder.constants)
     place = {i: i for i in range(recorder.arguments)}
@@ -259,7 +307,8 @@ def _compile(recorder: _Recorder, results: tuple[Value, ...]) -> native.Program:
         flat += [_OPCODE[op], place[register], *sources, *([sources[0]] * (3 - len(sources))), table]
         # Inputs are loaded once per chunk, so their registers may be reused too once they are dead.
         free += [place[o] for o in dict.fromkeys(operands) if last[o] == step]
-    return native.make_program(inputs, max(registers, 1), flat, [place[r.register] for r in results])
+    masked = sorted(c for c in conditions if 0 <= c < recorder.arguments)
+    return native.make_program(inputs, max(registers, 1), flat, [place[r.register] for r in results], masked, masks)
 
 
 def _as_input(argument: torch.Tensor | Number, operator: str, is_condition: bool) -> torch.Tensor | float:
@@ -312,8 +361,21 @@ def _result_dtype(arguments: Sequence[torch.Tensor | Number]) -> torch.dtype:
     return torch.float64 if any(a.dtype == torch.float64 for a in ranked) else torch.float32
 
 
+def _listed(out: torch.Tensor | Sequence[torch.Tensor]) -> list[torch.Tensor]:
+    return [out] if isinstance(out, torch.Tensor) else list(out)
+
+
+def _spoils(out: torch.Tensor, argument: torch.Tensor | Number) -> bool:
+    """Whether writing ``out`` element by element could spoil elements of ``argument`` not yet read."""
+    if not isinstance(argument, torch.Tensor) or argument is out:
+        return False
+    if argument.untyped_storage().data_ptr() != out.untyped_storage().data_ptr():
+        return False
+    return (argument.data_ptr(), argument.stride(), argument.shape) != (out.data_ptr(), out.stride(), out.shape)
+
+
 def _describe(
-    inputs: Sequence[torch.Tensor | float], shape: torch.Size, format: LNS
+    inputs: Sequence[torch.Tensor | float], shape: torch.Size, spec: KernelSpec
 ) -> tuple[list[int], list[int], list[int]]:
     kinds: list[int] = []
     data: list[int] = []
@@ -325,6 +387,6 @@ def _describe(
             strides.extend(x.expand(shape).stride() if x.shape != shape else x.stride())
         else:
             kinds.append(_CONSTANT)
-            data.append(constant_code(x, format))
+            data.append(_constant_in(spec, x))
             strides.extend([0] * len(shape))
     return kinds, data, strides

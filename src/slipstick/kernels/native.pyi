@@ -3,12 +3,28 @@
 from collections.abc import Sequence
 from typing import Any
 
+Dims = Sequence[tuple[int, ...]]
+
 class Format:
     def __init__(self, int_bits: int, frac_bits: int, flush: bool) -> None: ...
 
 class Arithmetic: ...
 class Program: ...
 class LinearPlan: ...
+
+class Torch:
+    def __init__(
+        self,
+        tensor: Any,
+        float32: Any,
+        float64: Any,
+        boolean: Any,
+        empty_like: Any,
+        empty_strided: Any,
+        exchange: Any,
+    ) -> None: ...
+    def floats(self, items: tuple[Any, ...]) -> int: ...
+    def dense(self, x: Any) -> tuple[tuple[int, ...], tuple[int, ...]] | None: ...
 
 def current_isa() -> str: ...
 def available_isas() -> list[str]: ...
@@ -28,7 +44,14 @@ def make_arithmetic(
     order: str,
     order_size: int,
 ) -> Arithmetic: ...
-def make_program(inputs: int, registers: int, steps: Sequence[int], outputs: Sequence[int]) -> Program: ...
+def make_program(
+    inputs: int,
+    registers: int,
+    steps: Sequence[int],
+    outputs: Sequence[int],
+    conditions: Sequence[int],
+    masks: Sequence[bool],
+) -> Program: ...
 def chain(
     arithmetic: Arithmetic,
     program: Program,
@@ -42,19 +65,31 @@ def chain(
     tables: Sequence[int],
     threads: int,
 ) -> int: ...
+def call_chain(
+    torch: Torch,
+    arithmetic: Arithmetic,
+    program: Program,
+    arguments: tuple[Any, ...],
+    out: Any,
+    codes: dict[float, int],
+    tables: Sequence[int],
+    threads: int,
+) -> Any: ...
 def contract(
     arithmetic: Arithmetic,
     a: Sequence[int],
     b: Sequence[int],
     out: int,
-    batch: Sequence[int],
-    rows: Sequence[int],
-    columns: Sequence[int],
-    terms: Sequence[int],
+    batch: Dims,
+    rows: Dims,
+    columns: Dims,
+    terms: Dims,
     start: int,
     threads: int,
     generic: bool = False,
 ) -> bool: ...
+def matmul(torch: Torch, arithmetic: Arithmetic, a: Any, b: Any, threads: int) -> Any: ...
+def sum_over(torch: Torch, arithmetic: Arithmetic, x: Any, dims: Any, keepdim: bool, threads: int) -> Any: ...
 def plan_name(arithmetic: Arithmetic, terms: int = 512) -> str: ...
 def make_linear_plan(
     bits: int, saturate: bool, terms: Any, fraction: int, versions: int, left: Any, remainders: Any
@@ -64,10 +99,10 @@ def linear_contract(
     a: Sequence[int],
     b: Sequence[int],
     out: int,
-    batch: Sequence[int],
-    rows: Sequence[int],
-    columns: Sequence[int],
-    terms: Sequence[int],
+    batch: Dims,
+    rows: Dims,
+    columns: Dims,
+    terms: Dims,
     start: int,
     scales: Any,
     threads: int,

@@ -10,19 +10,28 @@ from collections.abc import Sequence
 import torch
 
 from slipstick.errors import SpecificationError
-from slipstick.kernels.contraction import contract, dense, new_result, ones
+from slipstick.kernels import native
+from slipstick.kernels.carriers import TORCH
+from slipstick.kernels.contraction import ONES, checked, contiguous, contract, dense, new_result
 from slipstick.kernels.linear_spec import ScaledSums
+from slipstick.kernels.observation import current_observer
 from slipstick.kernels.spec import KernelSpec
 
 
 def matmul(a: torch.Tensor, b: torch.Tensor, spec: KernelSpec | ScaledSums, operator: str = "mm") -> torch.Tensor:
     """a [M, K] times b [K, N], or [B, M, K] times [B, K, N]. Raises SpecificationError where the shapes do not fit."""
-    if a.dim() != b.dim() or a.dim() not in (2, 3) or a.shape[-1] != b.shape[-2] or a.shape[:-2] != b.shape[:-2]:
-        raise SpecificationError(f"{operator}: shapes {tuple(a.shape)} and {tuple(b.shape)} do not multiply")
+    if not isinstance(spec, ScaledSums) and current_observer() is None:
+        quick = native.matmul(TORCH, spec.native, a, b, torch.get_num_threads())
+        if quick is not None:
+            product: torch.Tensor = checked(quick, spec, operator)
+            return product
+    size, other = a.shape, b.shape
+    if len(size) != len(other) or len(size) not in (2, 3) or size[-1] != other[-2] or size[:-2] != other[:-2]:
+        raise SpecificationError(f"{operator}: shapes {tuple(size)} and {tuple(other)} do not multiply")
     left, right = dense(a, operator), dense(b, operator)
-    rows, terms, columns = a.shape[-2], a.shape[-1], b.shape[-1]
-    out = new_result((*a.shape[:-1], columns), left, right)
-    batch = [(a.shape[0], left.strides[0], right.strides[0], rows * columns)] if a.dim() == 3 else []
+    rows, terms, columns = size[-2], size[-1], other[-1]
+    out = new_result((*size[:-1], columns), left, right)
+    batch = [(size[0], left.strides[0], right.strides[0], rows * columns)] if len(size) == 3 else []
     return contract(
         spec,
         operator,
@@ -44,22 +53,26 @@ def sum_over(
     operator: str = "sum",
 ) -> torch.Tensor:
     """The sum over ``dims``; None or an empty list means all of them, as in PyTorch."""
-    rank = x.dim()
-    reduced = sorted({d % rank for d in dims} if dims and rank else range(rank))
+    if current_observer() is None:
+        quick = native.sum_over(TORCH, spec.native, x, dims, keepdim, torch.get_num_threads())
+        if quick is not None:
+            total: torch.Tensor = checked(quick, spec, operator)
+            return total
+    size = x.shape
+    rank = len(size)
+    reduced = sorted({d % rank for d in dims}) if dims and rank else list(range(rank))
     kept = [d for d in range(rank) if d not in reduced]
     codes = dense(x, operator)
-    one = ones()
-    shape = tuple(1 if d in reduced else x.shape[d] for d in range(rank))
-    out = new_result(shape, codes, one)
+    out = new_result(tuple([size[d] for d in kept]), codes, ONES)
     result = contract(
         spec,
         operator,
-        one,
+        ONES,
         codes,
         out,
         batch=[],
         rows=[],
-        columns=[(x.shape[d], codes.strides[d], out.stride(d)) for d in kept],
-        terms=[(x.shape[d], 0, codes.strides[d]) for d in reduced],
+        columns=[(size[d], codes.strides[d], place) for d, place in zip(kept, contiguous(out.shape), strict=True)],
+        terms=[(size[d], 0, codes.strides[d]) for d in reduced],
     )
-    return result if keepdim else result.reshape([x.shape[d] for d in kept])
+    return result.reshape([1 if d in reduced else n for d, n in enumerate(size)]) if keepdim else result

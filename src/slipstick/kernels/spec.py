@@ -1,6 +1,6 @@
 """An arithmetic as the kernels take it: every table computed exactly in Python, handed over once."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 
 import numpy as np
@@ -17,11 +17,13 @@ class KernelSpec:
     """A LogArithmetic and its native tables.
 
     via: a finer format that operands are encoded in before they are narrowed to the arithmetic's own, or None.
+    constants: codes of host constants met so far.
     """
 
     arithmetic: LogArithmetic
     via: LNS | None
     native: native.Arithmetic
+    constants: dict[float, int] = field(default_factory=dict, repr=False)
 
     @property
     def format(self) -> LNS:

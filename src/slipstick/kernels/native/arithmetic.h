@@ -8,6 +8,8 @@
 #include <memory>
 #include <vector>
 
+#include "carrier_bytes.h"
+
 namespace slipstick {
 
 struct Format {
@@ -31,10 +33,12 @@ struct EncodeTable {
 
 // D+[0..n], D-[0..n]; both are 0 at n and beyond. kCancel in D- means that the sum is zero. D-[0] is kCancel.
 constexpr int32_t kCancel = -(1 << 30);
+constexpr int16_t kNarrowCancel = INT16_MIN;
 
 struct AdderTables {
     std::vector<int32_t> plus, minus;
     std::vector<int32_t> joint;  // joint[2 d + opposite]: both tables interleaved
+    std::vector<int16_t> narrow;  // the same in 16 bits, kNarrowCancel for kCancel; empty where |2 D| does not fit
 
     int32_t n() const { return static_cast<int32_t>(plus.size()) - 1; }
 };
@@ -57,7 +61,11 @@ struct Arithmetic {
     Format accumulator;
     AdderTables accumulator_adder;
     Order order;
+    CarrierBytes carrier_bytes;
     std::shared_ptr<const GemmPlan> gemm_plan;
+
+    // Whether chains may keep codes in 16 bits.
+    bool narrow() const { return operand.width() <= 16 && !adder.narrow.empty(); }
 };
 
 // Defined in gemm.cpp, called once when an Arithmetic is made from Python.

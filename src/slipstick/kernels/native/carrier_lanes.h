@@ -28,6 +28,16 @@ struct Lanes {
     static constexpr int kCount = 16;
     static constexpr int kMaxTableLog2 = 7;  // 128 entries: 8 registers, 4 two-register permutes
     static V load(const void* p) { return _mm512_loadu_si512(p); }
+    static V load_codes(const int32_t* p) { return load(p); }
+    static V load_codes(const int16_t* p) {
+#if defined(SLIPSTICK_EMULATED)
+        int32_t wide[kCount];
+        for (int i = 0; i < kCount; ++i) wide[i] = p[i];
+        return load(wide);
+#else
+        return _mm512_cvtepi16_epi32(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)));
+#endif
+    }
     static void store(int32_t* p, V x) { _mm512_storeu_si512(p, x); }
     static void store(int16_t* p, V x) {
 #if defined(SLIPSTICK_EMULATED)  // SIMDe lacks the narrowing
@@ -79,6 +89,10 @@ struct Lanes {
     static constexpr int kCount = 8;
     static constexpr int kMaxTableLog2 = 6;
     static V load(const void* p) { return _mm256_loadu_si256(static_cast<const V*>(p)); }
+    static V load_codes(const int32_t* p) { return load(p); }
+    static V load_codes(const int16_t* p) {
+        return _mm256_cvtepi16_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
+    }
     static void store(int32_t* p, V x) { _mm256_storeu_si256(reinterpret_cast<V*>(p), x); }
     static void store(int16_t* p, V x) {
         const V packed = _mm256_permute4x64_epi64(_mm256_packs_epi32(x, x), 0x08);
@@ -156,14 +170,14 @@ bool encode_lanes(const Arithmetic& arithmetic, const RegisterTable& table, cons
     return !L::any_greater(largest, infinity);
 }
 
-template <int log2_size>
-void decode_lanes(const Format& format, const RegisterTable& table, const int32_t* v, int64_t n, float* x) {
+template <int log2_size, typename Code>
+void decode_lanes(const Format& format, const RegisterTable& table, const Code* v, int64_t n, float* x) {
     using L = Lanes;
     using V = L::V;
     const int frac = format.frac_bits;
     const V zero = L::all(format.zero_code()), bias = L::all(127);
     for (int64_t i = 0; i < n; i += L::kCount) {
-        const V code = L::load(v + i);
+        const V code = L::load_codes(v + i);
         const V log = L::arithmetic_right(code, 1);
         const V exponent = L::left(L::add(L::arithmetic_right(log, frac), bias), 23);
         const V mantissa = L::lookup<log2_size>(table.entries, log);

@@ -10,7 +10,7 @@ namespace slipstick {
 
 enum class Kind : int32_t { float32 = 0, float64 = 1, boolean = 2, code = 3 };
 
-struct Step {
+struct ChainStep {
     Op op;
     int32_t out, a, b, c;  // registers
     int32_t table;         // index into Chain::tables, for Op::lookup
@@ -19,8 +19,10 @@ struct Step {
 // Registers 0 .. inputs-1 hold the inputs at the start of each chunk.
 struct Program {
     int32_t inputs = 0, registers = 0;
-    std::vector<Step> steps;
+    std::vector<ChainStep> steps;
     std::vector<int32_t> outputs;  // registers
+    std::vector<bool> conditions;  // which inputs are masks
+    std::vector<bool> masks;       // which outputs are
 };
 
 // A strided array; a `code` holds one host constant in `constant`.

@@ -43,11 +43,16 @@ std::vector<T> copy(const Vector<T>& from) {
 
 AdderTables adder_tables(const Vector<int32_t>& plus, const Vector<int32_t>& minus) {
     if (plus.size() != minus.size() || plus.size() == 0) throw std::invalid_argument("adder tables of unequal length");
-    AdderTables tables{copy(plus), copy(minus), {}};
-    for (size_t d = 0; d < plus.size(); ++d) {
-        tables.joint.push_back(tables.plus[d]);
-        tables.joint.push_back(tables.minus[d]);
-    }
+    AdderTables tables{copy(plus), copy(minus), {}, {}};
+    bool fits = true;
+    for (size_t d = 0; d < plus.size(); ++d)
+        for (int32_t value : {tables.plus[d], tables.minus[d]}) {
+            tables.joint.push_back(value);
+            tables.narrow.push_back(value == kCancel ? kNarrowCancel : static_cast<int16_t>(value));
+            fits &= value == kCancel || (value > INT16_MIN / 2 && value <= INT16_MAX / 2);
+        }
+    tables.narrow.push_back(0);  // gathers read 32 bits
+    if (!fits) tables.narrow.clear();
     return tables;
 }
 
@@ -68,11 +73,13 @@ std::shared_ptr<Arithmetic> make_arithmetic(Format operand, Format accumulator, 
                        : order == "blocked"  ? OrderKind::blocked
                                              : OrderKind::tree;
     made->order.size = order_size;
+    made->carrier_bytes = make_carrier_bytes(*made);
     made->gemm_plan = make_gemm_plan(*made);
     return made;
 }
 
-Program make_program(int inputs, int registers, const Longs& steps, const Longs& outputs) {
+Program make_program(int inputs, int registers, const Longs& steps, const Longs& outputs, const Longs& conditions,
+                     const std::vector<bool>& masks) {
     Program program;
     program.inputs = inputs;
     program.registers = registers;
@@ -81,6 +88,9 @@ Program make_program(int inputs, int registers, const Longs& steps, const Longs&
         program.steps.push_back({static_cast<Op>(field(0)), field(1), field(2), field(3), field(4), field(5)});
     }
     for (int64_t output : outputs) program.outputs.push_back(static_cast<int32_t>(output));
+    program.conditions.resize(inputs);
+    for (int64_t input : conditions) program.conditions.at(input) = true;
+    program.masks = masks;
     return program;
 }
 

@@ -1,10 +1,17 @@
 // Elementwise kernels, compiled once per instruction set (SLIPSTICK_ISA names the namespace).
-// Plain loops over int32 codes v = 2 L + s that the compiler vectorises; tables that do not fit registers are gathered.
+// Carriers to codes and back, with tables in registers where they fit; operations are in code_operations.h.
 #include "elementwise.h"
 
 #include <cstring>
 
 #include "carrier_lanes.h"
+#include "code_operations.h"
+#if defined(SLIPSTICK_ISA_avx2)
+#include "carrier_shuffles_avx2.h"
+#endif
+#if !defined(SLIPSTICK_ISA_portable)
+#include "sum_bytes.h"
+#endif
 
 namespace slipstick {
 namespace SLIPSTICK_ISA {
@@ -33,9 +40,6 @@ struct Range {
         return v <= zero + 1 ? zero : v;
     }
 };
-
-inline int32_t min32(int32_t a, int32_t b) { return a < b ? a : b; }
-inline int32_t max32(int32_t a, int32_t b) { return a > b ? a : b; }
 
 template <typename Code>
 int32_t encode_each(const Arithmetic& arithmetic, const float* __restrict x, int64_t n, Code* __restrict v) {
@@ -82,9 +86,30 @@ int32_t encode32(const Arithmetic& arithmetic, const float* x, int64_t n, int32_
     return encode(arithmetic, x, n, v);
 }
 
+#if defined(SLIPSTICK_ISA_avx2)
+
+int32_t encode16(const Arithmetic& arithmetic, const float* x, int64_t n, int16_t* v) {
+    if (!arithmetic.carrier_bytes.encodes) return encode(arithmetic, x, n, v);
+    const auto run = arithmetic.operand.flush ? encode_shuffled<true> : encode_shuffled<false>;
+    const int64_t whole = n - n % kShuffled;
+    bool numbers = run(arithmetic, x, whole, v);
+    if (whole != n) {
+        float rest[kShuffled] = {};
+        int16_t codes[kShuffled];
+        std::memcpy(rest, x + whole, (n - whole) * sizeof *x);
+        numbers &= run(arithmetic, rest, kShuffled, codes);
+        std::memcpy(v + whole, codes, (n - whole) * sizeof *v);
+    }
+    return numbers ? kOk : kNaN;
+}
+
+#else
+
 int32_t encode16(const Arithmetic& arithmetic, const float* x, int64_t n, int16_t* v) {
     return encode(arithmetic, x, n, v);
 }
+
+#endif
 
 int32_t encode_double(const Arithmetic& arithmetic, const double* x, int64_t n, int32_t* v) {
     const Range range(arithmetic.operand);
@@ -106,174 +131,85 @@ int32_t encode_double(const Arithmetic& arithmetic, const double* x, int64_t n, 
     return status;
 }
 
-void decode_each(const Arithmetic& arithmetic, const int32_t* __restrict v, int64_t n, float* __restrict x) {
+template <typename Code>
+void decode_each(const Arithmetic& arithmetic, const Code* __restrict v, int64_t n, float* __restrict x) {
     const int frac = arithmetic.operand.frac_bits;
     const int32_t mask = (1 << frac) - 1, zero = arithmetic.operand.zero_code();
     const int32_t* __restrict mantissas = arithmetic.decode.data();
     for (int64_t i = 0; i < n; ++i) {
-        const int32_t log = v[i] >> 1;
+        const int32_t code = v[i], log = code >> 1;
         uint32_t bits = static_cast<uint32_t>((log >> frac) + kFloatBias) << 23;
-        bits |= static_cast<uint32_t>(mantissas[log & mask]) | static_cast<uint32_t>(v[i]) << 31;
-        bits = v[i] == zero ? 0u : bits;
+        bits |= static_cast<uint32_t>(mantissas[log & mask]) | static_cast<uint32_t>(code) << 31;
+        bits = code == zero ? 0u : bits;
         std::memcpy(x + i, &bits, 4);
     }
 }
 
-void decode32(const Arithmetic& arithmetic, const int32_t* v, int64_t n, float* x) {
+template <typename Code>
+void decode(const Arithmetic& arithmetic, const Code* v, int64_t n, float* x) {
     int64_t done = 0;
 #if !defined(SLIPSTICK_ISA_portable)
     if (n >= 4 * Lanes::kCount && RegisterTable::fits(arithmetic.decode.size())) {
         const RegisterTable table(arithmetic.decode.data(), static_cast<int>(arithmetic.decode.size()));
         done = n - n % Lanes::kCount;
-        const auto run = table.log2_size == 5   ? decode_lanes<5>
-                         : table.log2_size == 6 ? decode_lanes<6>
-                                                : decode_lanes<Lanes::kMaxTableLog2>;
+        const auto run = table.log2_size == 5   ? decode_lanes<5, Code>
+                         : table.log2_size == 6 ? decode_lanes<6, Code>
+                                                : decode_lanes<Lanes::kMaxTableLog2, Code>;
         run(arithmetic.operand, table, v, done, x);
     }
 #endif
     decode_each(arithmetic, v + done, n - done, x + done);
 }
 
-// negate_b turns b's sign over, for subtraction.
-void add(const Arithmetic& arithmetic, const int32_t* __restrict a, const int32_t* __restrict b, int64_t n,
-         int32_t* __restrict out, int32_t negate_b) {
-    const Range range(arithmetic.operand);
-    const int32_t last = arithmetic.adder.n();
-    const int32_t* __restrict joint = arithmetic.adder.joint.data();
-    for (int64_t i = 0; i < n; ++i) {
-        const int32_t va = a[i], vb = b[i] == range.zero ? range.zero : (b[i] ^ negate_b);
-        const int32_t la = va >> 1, lb = vb >> 1;
-        const int32_t difference = la - lb;
-        const int32_t d = min32(difference < 0 ? -difference : difference, last);
-        const int32_t step = joint[2 * d + ((va ^ vb) & 1)];
-        const int32_t sign = (difference >= 0 ? va : vb) & 1;
-        int32_t sum = range.code(range.round(max32(la, lb) + step), sign);
-        sum = step == kCancel ? range.zero : sum;
-        sum = va == range.zero ? vb : sum;
-        out[i] = vb == range.zero ? va : sum;
+void decode32(const Arithmetic& arithmetic, const int32_t* v, int64_t n, float* x) { decode(arithmetic, v, n, x); }
+
+#if defined(SLIPSTICK_ISA_avx2)
+
+void decode16(const Arithmetic& arithmetic, const int16_t* v, int64_t n, float* x, bool stream) {
+    if (!arithmetic.carrier_bytes.decodes) return decode(arithmetic, v, n, x);
+    const int64_t whole = n - n % kShuffled;
+    const auto run = stream ? decode_shuffled<true> : decode_shuffled<false>;
+    run(arithmetic, v, whole, x);
+    if (whole != n) {
+        int16_t codes[kShuffled] = {};
+        float rest[kShuffled];
+        std::memcpy(codes, v + whole, (n - whole) * sizeof *v);
+        decode_shuffled<false>(arithmetic, codes, kShuffled, rest);
+        std::memcpy(x + whole, rest, (n - whole) * sizeof *x);
     }
 }
 
-void multiply(const Arithmetic& arithmetic, const int32_t* __restrict a, const int32_t* __restrict b, int64_t n,
-              int32_t* __restrict out) {
-    const Range range(arithmetic.operand);
-    for (int64_t i = 0; i < n; ++i) {
-        const int32_t va = a[i], vb = b[i];
-        const int32_t product = range.code(range.round((va >> 1) + (vb >> 1)), (va ^ vb) & 1);
-        out[i] = (va == range.zero) | (vb == range.zero) ? range.zero : product;
+#elif defined(SLIPSTICK_ISA_avx512)
+
+void decode16(const Arithmetic& arithmetic, const int16_t* v, int64_t n, float* x, bool) {
+    decode(arithmetic, v, n, x);
+}
+
+#endif
+
+template <typename L, bool negate>
+void add(const Arithmetic& arithmetic, const typename L::Code* a, const typename L::Code* b, int64_t n,
+         typename L::Code* out) {
+#if !defined(SLIPSTICK_ISA_portable)
+    if constexpr (sizeof(typename L::Code) == 2) {
+        const BytePlan& plan = sum_plan(*arithmetic.gemm_plan);
+        if (const SumKernel* kernel = sum_kernel_of(plan))
+            return (negate ? kernel->subtract : kernel->add)(arithmetic, plan, a, b, n, out);
     }
-}
-
-int32_t divide(const Arithmetic& arithmetic, const int32_t* __restrict a, const int32_t* __restrict b, int64_t n,
-               int32_t* __restrict out) {
-    const Range range(arithmetic.operand);
-    int32_t bad = 0;
-    for (int64_t i = 0; i < n; ++i) {
-        const int32_t va = a[i], vb = b[i];
-        int32_t quotient = range.code(range.round((va >> 1) - (vb >> 1)), (va ^ vb) & 1);
-        quotient = vb == range.zero ? 2 * range.max + (va & 1) : quotient;
-        out[i] = va == range.zero ? range.zero : quotient;
-        bad |= (va == range.zero) & (vb == range.zero);
-    }
-    return bad ? kZeroByZero : kOk;
-}
-
-// An integer that orders codes as their numbers are ordered.
-inline int32_t key(int32_t v, int32_t zero) {
-    const int32_t magnitude = (v >> 1) - (zero >> 1);
-    return v & 1 ? -magnitude : magnitude;
-}
-
-template <typename Compare>
-void compare(const Arithmetic& arithmetic, const int32_t* __restrict a, const int32_t* __restrict b, int64_t n,
-             int32_t* __restrict out, Compare holds) {
-    const int32_t zero = arithmetic.operand.zero_code();
-    for (int64_t i = 0; i < n; ++i) out[i] = holds(key(a[i], zero), key(b[i], zero)) ? 1 : 0;
-}
-
-template <bool larger>
-void extreme(const Arithmetic& arithmetic, const int32_t* __restrict a, const int32_t* __restrict b, int64_t n,
-             int32_t* __restrict out) {
-    const int32_t zero = arithmetic.operand.zero_code();
-    for (int64_t i = 0; i < n; ++i) {
-        const bool a_larger = key(a[i], zero) >= key(b[i], zero);
-        out[i] = a_larger == larger ? a[i] : b[i];
-    }
-}
-
-int32_t root(const Arithmetic& arithmetic, const int32_t* __restrict a, int64_t n, int32_t* __restrict out,
-             bool inverse) {
-    const Range range(arithmetic.operand);
-    const int32_t of_zero = inverse ? 2 * range.max : range.zero;
-    int32_t negative = 0;
-    for (int64_t i = 0; i < n; ++i) {
-        const int32_t half = a[i] >> 2;  // v = 2 L + s, so this is floor(L / 2)
-        const int32_t result = range.code(range.round(inverse ? -half : half), 0);
-        out[i] = a[i] == range.zero ? of_zero : result;
-        negative |= a[i] & 1;
-    }
-    return negative ? kRootOfNegative : kOk;
-}
-
-void unary(const Arithmetic& arithmetic, Op op, const int32_t* __restrict a, int64_t n, int32_t* __restrict out) {
-    const int32_t zero = arithmetic.operand.zero_code();
-    const int32_t largest = 2 * arithmetic.operand.max_log();
-    switch (op) {
-        case Op::neg:
-            for (int64_t i = 0; i < n; ++i) out[i] = a[i] == zero ? zero : a[i] ^ 1;
-            break;
-        case Op::abs:
-            for (int64_t i = 0; i < n; ++i) out[i] = a[i] & ~1;
-            break;
-        case Op::reciprocal:
-            for (int64_t i = 0; i < n; ++i) out[i] = a[i] == zero ? largest : -(a[i] & ~1) | (a[i] & 1);
-            break;
-        default:  // is_zero
-            for (int64_t i = 0; i < n; ++i) out[i] = a[i] == zero ? 1 : 0;
-    }
-}
-
-int32_t lookup(const Arithmetic& arithmetic, const int32_t* __restrict a, const int32_t* __restrict table, int64_t n,
-               int32_t* __restrict out) {
-    const int32_t zero = arithmetic.operand.zero_code();
-    int32_t undefined = 0;
-    for (int64_t i = 0; i < n; ++i) {
-        out[i] = table[a[i] - zero];
-        undefined |= out[i] == kUndefined;
-    }
-    return undefined ? kNaN : kOk;
-}
-
-int32_t apply(const Arithmetic& arithmetic, Op op, const int32_t* a, const int32_t* b, const int32_t* c,
-              const int32_t* table, int64_t n, int32_t* out) {
-    switch (op) {
-        case Op::add: add(arithmetic, a, b, n, out, 0); break;
-        case Op::sub: add(arithmetic, a, b, n, out, 1); break;
-        case Op::mul: multiply(arithmetic, a, b, n, out); break;
-        case Op::div: return divide(arithmetic, a, b, n, out);
-        case Op::max: extreme<true>(arithmetic, a, b, n, out); break;
-        case Op::min: extreme<false>(arithmetic, a, b, n, out); break;
-        case Op::sqrt: return root(arithmetic, a, n, out, false);
-        case Op::rsqrt: return root(arithmetic, a, n, out, true);
-        case Op::lookup: return lookup(arithmetic, a, table, n, out);
-        case Op::select:
-            for (int64_t i = 0; i < n; ++i) out[i] = a[i] ? b[i] : c[i];
-            break;
-        case Op::gt: compare(arithmetic, a, b, n, out, [](int32_t x, int32_t y) { return x > y; }); break;
-        case Op::ge: compare(arithmetic, a, b, n, out, [](int32_t x, int32_t y) { return x >= y; }); break;
-        case Op::lt: compare(arithmetic, a, b, n, out, [](int32_t x, int32_t y) { return x < y; }); break;
-        case Op::le: compare(arithmetic, a, b, n, out, [](int32_t x, int32_t y) { return x <= y; }); break;
-        case Op::eq: compare(arithmetic, a, b, n, out, [](int32_t x, int32_t y) { return x == y; }); break;
-        case Op::ne: compare(arithmetic, a, b, n, out, [](int32_t x, int32_t y) { return x != y; }); break;
-        default: unary(arithmetic, op, a, n, out);
-    }
-    return kOk;
+#endif
+    add_gathered<L, negate>(arithmetic, a, b, n, out);
 }
 
 }  // namespace
 
 extern const ElementwiseKernels kElementwise;
-const ElementwiseKernels kElementwise{encode32, encode16, encode_double, decode32, apply};
+#if defined(SLIPSTICK_ISA_portable)
+const ElementwiseKernels kElementwise{encode32, encode16, encode_double, decode32, nullptr,
+                                      apply<Codes<int32_t>>, nullptr};
+#else
+const ElementwiseKernels kElementwise{encode32, encode16, encode_double, decode32, decode16,
+                                      apply<Codes<int32_t>>, apply<Codes<int16_t>>};
+#endif
 
 }  // namespace SLIPSTICK_ISA
 }  // namespace slipstick

@@ -5,12 +5,15 @@
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/vector.h>
 
+#include <optional>
 #include <stdexcept>
 
 #include "gemm_problem.h"
 #include "gemm_schedule_build.h"
 #include "gemm_steps_build.h"
+#include "gemm_unsigned_build.h"
 #include "isa.h"
+#include "tensors.h"
 
 namespace nb = nanobind;
 
@@ -96,11 +99,27 @@ Blocking choose_blocking(int64_t rows, int64_t columns, int64_t batches, int64_t
     return {block_rows, block_columns};
 }
 
+// Memory for the codes of an operand: of a small one in place, where it costs nothing.
+template <typename Code>
+class Codes {
+public:
+    explicit Codes(int64_t count) {
+        if (count > kHere) far_ = allocate(sizeof(Code) * count);
+    }
+
+    Code* get() { return far_ ? reinterpret_cast<Code*>(far_.get()) : here_; }
+
+private:
+    static constexpr int64_t kHere = 256;
+    alignas(64) Code here_[kHere];
+    Buffer far_;
+};
+
 template <typename Code>
 bool contract_codes(const Contraction& c) {
     const Arithmetic& arithmetic = *c.arithmetic;
-    Buffer a = allocate(sizeof(Code) * c.a.total), b = allocate(sizeof(Code) * c.b.total);
-    Code *a_codes = reinterpret_cast<Code*>(a.get()), *b_codes = reinterpret_cast<Code*>(b.get());
+    Codes<Code> a(c.a.total), b(c.b.total);
+    Code *a_codes = a.get(), *b_codes = b.get();
     int32_t status = Encoder<Code>(arithmetic, c.a, a_codes).run(c.threads);
     status |= Encoder<Code>(arithmetic, c.b, b_codes).run(c.threads);
     if (status != kOk) return false;
@@ -143,14 +162,93 @@ bool contract_codes(const Contraction& c) {
     return true;
 }
 
-// Returns false where an operand held a NaN.
-bool contract(const Arithmetic& arithmetic, const Longs& a, const Longs& b, int64_t out, const Longs& batch,
-              const Longs& rows, const Longs& columns, const Longs& terms, int64_t start, int threads, bool generic) {
+template <typename Work>
+auto released(Work work) {
     nb::gil_scoped_release release;
-    Contraction c{&arithmetic, Operand(a), Operand(b), reinterpret_cast<float*>(out), batch, rows, columns, terms,
-                  0, start, threads, generic};
+    return work();
+}
+
+// Returns false where an operand held a NaN.
+bool run(Contraction& c) {
     exchange_if_better(c);
-    return arithmetic.operand.width() <= 16 ? contract_codes<int16_t>(c) : contract_codes<int32_t>(c);
+    return c.arithmetic->operand.width() <= 16 ? contract_codes<int16_t>(c) : contract_codes<int32_t>(c);
+}
+
+bool contract(const Arithmetic& arithmetic, const Longs& a, const Longs& b, int64_t out, nb::object batch,
+              nb::object rows, nb::object columns, nb::object terms, int64_t start, int threads, bool generic) {
+    Contraction c{&arithmetic, Operand(a), Operand(b), reinterpret_cast<float*>(out), flat(batch), flat(rows),
+                  flat(columns), flat(terms), 0, start, threads, generic};
+    nb::gil_scoped_release release;
+    return run(c);
+}
+
+// The product of float32 matrices, or of as many in a batch; False where an operand held a NaN, None where Python shall
+// do it: other tensors, nothing to add, shapes that do not fit.
+nb::object matmul(const Torch& torch, const Arithmetic& arithmetic, nb::object a, nb::object b, int threads) {
+    const auto left = torch.view(a), right = torch.view(b);
+    if (!left || !right || left->kind != Kind::float32 || right->kind != Kind::float32) return nb::none();
+    const Longs &size = left->shape, &other = right->shape;
+    const size_t rank = size.size();
+    if (rank != other.size() || (rank != 2 && rank != 3) || size[rank - 1] != other[rank - 2]) return nb::none();
+    if (rank == 3 && size[0] != other[0]) return nb::none();
+    const int64_t rows = size[rank - 2], terms = size[rank - 1], columns = other[rank - 1];
+    const Longs shape = rank == 3 ? Longs{size[0], rows, columns} : Longs{rows, columns};
+    if (rows * terms * columns * shape[0] == 0) return nb::none();
+    const nb::object out = torch.fresh(shape);
+    const auto place = torch.view(out);
+    if (!place) return nb::none();
+    const Dense x = dense_of(*left), y = dense_of(*right);
+    const Longs batch = rank == 3 ? Longs{size[0], x.strides[0], y.strides[0], rows * columns} : Longs{};
+    Contraction c{&arithmetic, Operand(x.description), Operand(y.description), reinterpret_cast<float*>(place->data),
+                  batch, {rows, x.strides[rank - 2], columns}, {columns, y.strides[rank - 1], 1},
+                  {terms, x.strides[rank - 1], y.strides[rank - 2]}, 0, 0, threads, false};
+    return released([&] { return run(c); }) ? out : nb::bool_(false);
+}
+
+// Which of `rank` dimensions `dims` names, all of them where it names none; nothing where it names others.
+std::optional<std::vector<bool>> reduced_of(nb::handle dims, size_t rank) {
+    if (dims.is_none() || nb::len(dims) == 0) return std::vector<bool>(rank, true);
+    std::vector<bool> reduced(rank, false);
+    for (nb::handle dim : dims) {
+        int64_t d;
+        if (!nb::try_cast(dim, d)) return std::nullopt;
+        if (d < 0) d += static_cast<int64_t>(rank);
+        if (d < 0 || d >= static_cast<int64_t>(rank)) return std::nullopt;
+        reduced[d] = true;
+    }
+    return reduced;
+}
+
+// The sum of a float32 tensor over some dimensions; otherwise as `matmul`.
+nb::object sum_over(const Torch& torch, const Arithmetic& arithmetic, nb::object x, nb::object dims, bool keepdim,
+                    int threads) {
+    const auto view = torch.view(x);
+    if (!view || view->kind != Kind::float32) return nb::none();
+    const auto reduced = reduced_of(dims, view->shape.size());
+    if (!reduced) return nb::none();
+    const Dense codes = dense_of(*view);
+    Longs shape, columns, terms;
+    int64_t elements = 1, kept = 1;
+    for (size_t d = 0; d < view->shape.size(); ++d) {
+        elements *= view->shape[d];
+        if (!(*reduced)[d]) kept *= view->shape[d];
+        if (!(*reduced)[d] || keepdim) shape.push_back((*reduced)[d] ? 1 : view->shape[d]);
+    }
+    if (elements == 0) return nb::none();
+    for (size_t d = 0; d < view->shape.size(); ++d) {
+        if ((*reduced)[d]) {
+            terms.insert(terms.end(), {view->shape[d], 0, codes.strides[d]});
+        } else {
+            kept /= view->shape[d];
+            columns.insert(columns.end(), {view->shape[d], codes.strides[d], kept});
+        }
+    }
+    const nb::object out = torch.fresh(shape);
+    const auto place = torch.view(out);
+    if (!place) return nb::none();
+    Contraction c{&arithmetic, Operand({Operand::ones, 0, 0, 1}), Operand(codes.description),
+                  reinterpret_cast<float*>(place->data), {}, {}, columns, terms, 0, 0, threads, false};
+    return released([&] { return run(c); }) ? out : nb::bool_(false);
 }
 
 std::string plan_name(const Arithmetic& arithmetic, int64_t terms) {
@@ -167,6 +265,8 @@ void bind_gemm(nb::module_& m) {
     using namespace nb::literals;
     m.def("contract", &contract, "arithmetic"_a, "a"_a, "b"_a, "out"_a, "batch"_a, "rows"_a, "columns"_a, "terms"_a,
           "start"_a, "threads"_a, "generic"_a = false);
+    m.def("matmul", &matmul);
+    m.def("sum_over", &sum_over, "torch"_a, "arithmetic"_a, "x"_a, "dims"_a.none(), "keepdim"_a, "threads"_a);
     m.def("plan_name", &plan_name, "arithmetic"_a, "terms"_a = 512);
 }
 

@@ -226,7 +226,7 @@ void run_tile(const P& p, int64_t k0, int64_t k1, bool resume, const Operands& o
     typename P::Value sum[R];
     for (int r = 0; r < R; ++r) sum[r] = resume ? P::load(at + r * P::kValueBytes) : term(p, o, k0, r);
     for (int64_t k = resume ? k0 : k0 + 1; k < k1;) {
-        const int64_t stop = k1 - k < kRunPeriod ? k1 : k + kRunPeriod;
+        const int64_t stop = k1 - k < P::kPeriod ? k1 : k + P::kPeriod;
         const int additions = static_cast<int>(stop - k);
         for (; k < stop; ++k)
             for (int r = 0; r < R; r += N) {

@@ -23,6 +23,7 @@ struct Bytes {
     static constexpr int kUnit = S::kBytes;
     static constexpr int kTogether = 1;
     static constexpr bool kLazy = false;
+    static constexpr int kPeriod = kRunPeriod;
     static constexpr int kValueBytes = 3 * S::kBytes, kColumnBytes = 3 * S::kBytes, kRowBytes = 8;
 
     struct Value {

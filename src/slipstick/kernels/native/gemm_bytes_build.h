@@ -51,6 +51,7 @@ struct Differences {
 
 constexpr int64_t kTreeLevels = 24;  // of all merges of a sum
 constexpr int64_t kFreeLevels = 8;   // of a chunk whose merges need not look at the lower end of the range
+constexpr int kLazyLevels = 4;       // additions on a path before lazy kernels put the bias back
 
 // Constants of int16 arithmetic for which no live value meets a dead one (that stands for zero) within the adder's
 // sight and nothing wraps. All in logs without the operands' offset; `positions`: how many biases a value can lack.
@@ -165,6 +166,17 @@ BytePlan make_byte_plan(const Arithmetic& arithmetic, const ByteClasses& classes
                               : set_ranges(plan, growth, arithmetic.order, false) ||
                                     set_ranges(plan, growth, arithmetic.order, true);
     if (!fits || !set_tables(plan, arithmetic.accumulator_adder)) return BytePlan();
+    set_slices(plan);
+    return plan;
+}
+
+// Classes and tables alone, for an adder whose sums are rounded one by one.
+BytePlan make_sum_plan(const AdderTables& adder, const ByteClasses& classes) {
+    BytePlan plan;
+    plan.classes = classes;
+    for (const auto* table : {&adder.plus, &adder.minus})
+        plan.bias = std::max(plan.bias, *std::max_element(table->begin(), table->end()));
+    if (classes.bits == 0 || plan.bias > 255 || !set_tables(plan, adder)) return BytePlan();
     set_slices(plan);
     return plan;
 }

@@ -21,6 +21,7 @@ struct Generic {
     static constexpr int kUnit = 16;  // columns
     static constexpr int kTogether = 1;
     static constexpr bool kLazy = false;
+    static constexpr int kPeriod = kRunPeriod;
     static constexpr int kVectors = kUnit / S::kLanes;
     static constexpr int kValueBytes = 4 * kUnit, kColumnBytes = 4 * kUnit, kRowBytes = 8;
 

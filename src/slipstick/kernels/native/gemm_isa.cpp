@@ -4,10 +4,13 @@
 
 #if defined(SLIPSTICK_ISA_avx2)
 #include "gemm_bytes.h"
+#include "gemm_lines.h"
+#include "gemm_loads_avx2.h"
 #include "gemm_lookup_avx2.h"
 #include "gemm_steps_avx2.h"
 #elif defined(SLIPSTICK_ISA_avx512)
 #include "gemm_bytes.h"
+#include "gemm_lines.h"
 #include "gemm_lookup_avx512.h"
 #endif
 
@@ -91,9 +94,20 @@ const GemmPath* step_path(const BytePlan& plan, int64_t terms) {
     return nullptr;
 }
 
+const GemmPath kLoads[] = {path<Unsigned<LoadLookup, false>>("loads"), path<Unsigned<LoadLookup, true>>("loads-far")};
+
+const GemmPath* load_path(const UnsignedPlan& plan, int64_t terms) {
+    return terms <= plan.terms ? &kLoads[plan.far] : nullptr;
+}
+
+constexpr int kCheapBits = 7;  // classes of so many bits cost less than lines
+
 #elif defined(SLIPSTICK_ISA_avx512)
 
+constexpr int kCheapBits = 8;
+
 const GemmPath* step_path(const BytePlan&, int64_t) { return nullptr; }
+const GemmPath* load_path(const UnsignedPlan&, int64_t) { return nullptr; }
 
 // One compiled kernel: classes of so many bits, with a coarse part or not.
 struct ByteKernel {
@@ -131,6 +145,12 @@ const ByteKernel kByteKernels[] = {
 
 #if defined(SLIPSTICK_ISA_avx2) || defined(SLIPSTICK_ISA_avx512)
 
+const GemmPath kLines[] = {path<Unsigned<LineLookup, false>>("lines"), path<Unsigned<LineLookup, true>>("lines-far")};
+
+const GemmPath* line_path(const UnsignedPlan& plan, int64_t terms) {
+    return terms <= plan.terms && plan.lines.exact ? &kLines[plan.far] : nullptr;
+}
+
 const GemmPath* kernel_of(const BytePlan& plan, int64_t terms) {
     if (terms > plan.terms) return nullptr;
     for (const ByteKernel& kernel : kByteKernels)
@@ -140,10 +160,16 @@ const GemmPath* kernel_of(const BytePlan& plan, int64_t terms) {
     return nullptr;
 }
 
+// The cheapest first.
 const GemmPath* fast_path(const GemmPlan& plan, int64_t terms) {
     if (const GemmPath* path = step_path(plan.steps, terms)) return path;
-    const GemmPath* path = kernel_of(byte_plan(plan, false), terms);
-    return path ? path : kernel_of(byte_plan(plan, true), terms);
+    const BytePlan& classes = byte_plan(plan, false);
+    const GemmPath* bytes = kernel_of(classes, terms);
+    if (bytes && classes.classes.bits <= kCheapBits) return bytes;
+    if (const GemmPath* path = line_path(plan.unsigned16, terms)) return path;
+    if (bytes) return bytes;
+    if (const GemmPath* path = kernel_of(byte_plan(plan, true), terms)) return path;
+    return load_path(plan.unsigned16, terms);
 }
 
 #else

@@ -74,6 +74,35 @@ struct BytePlan {
     int slices() const { return classes.top / kSlice + 1; }
 };
 
+constexpr int kPieces = 16;  // of a table that a line kernel holds
+
+// Words that line kernels read from memory.
+enum LineConstant { kLast, kBias, kCancelled, kRoot, kDiffer, kFirst, kSecond, kLowByte, kLineConstants };
+
+// Tables of line kernels (gemm_lines.h), of 16 bytes, repeated: words by (signs differ, first two comparisons), bytes
+// by these and the third one. pieces: low and high byte of the factor and of the offset, by the fourth comparison.
+struct LineTables {
+    bool exact = false;  // they reproduce the adder
+    alignas(64) int16_t constants[kLineConstants][kTableLane / 2] = {};
+    alignas(64) uint8_t thresholds[5][kTableLane] = {}, scales[kTableLane] = {};
+    alignas(64) uint8_t pieces[4][2][kTableLane] = {};
+};
+
+constexpr int kUnsignedPeriod = 4;  // additions after which kernels of unsigned logs put back the bias
+
+// Logs in unsigned 16 bits, zero is 0 (gemm_unsigned.h).
+struct UnsignedPlan {
+    int64_t terms = 0;  // up to how many terms the kernels are exact
+    int32_t bias = 0, row_offset = 0, column_offset = 0;
+    int32_t offset = 0;  // what an accumulated log exceeds its value by
+    int32_t low = 0;     // the accumulator's smallest log, with its offset
+    int32_t last = 0;    // D is zero beyond
+    int free_levels = 0;
+    bool far = false;             // differences may exceed 32767
+    std::vector<uint16_t> table;  // table[2 d + opposite] = bias - D, or 65535 where the sum is zero
+    LineTables lines;
+};
+
 class GemmPlan {
 public:
     explicit GemmPlan(const Arithmetic& arithmetic);
@@ -82,7 +111,9 @@ public:
     GenericPlan generic;
     // With classes for AVX2's shuffles and for AVX-512's permutations: without rounding at every step, and with.
     BytePlan shuffle, shuffle_rounded, permute, permute_rounded;
+    BytePlan shuffle_sums, permute_sums;  // classes and tables alone: sums of two operands
     BytePlan steps;  // for AVX2: the cheaper way where tables end early, are steps far out, and fit into bytes
+    UnsignedPlan unsigned16;
     Order order;
 };
 

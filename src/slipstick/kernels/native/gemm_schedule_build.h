@@ -223,8 +223,17 @@ private:
 
 }  // namespace
 
+// The last of every thread is kept: a training step asks for the same few, small products for little else.
 std::shared_ptr<const Schedule> make_schedule(const Order& order, int64_t terms) {
-    return ScheduleBuilder(order, terms).result();
+    thread_local Order last_order{};
+    thread_local int64_t last_terms = 0;
+    thread_local std::shared_ptr<const Schedule> last;
+    if (!last || last_terms != terms || last_order.kind != order.kind || last_order.size != order.size) {
+        last = ScheduleBuilder(order, terms).result();
+        last_order = order;
+        last_terms = terms;
+    }
+    return last;
 }
 
 }  // namespace slipstick

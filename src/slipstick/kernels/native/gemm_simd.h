@@ -71,6 +71,12 @@ struct Words {
     SLIPSTICK_INLINE static V sub16_down_to_0(V a, V b) { return _mm256_subs_epu16(a, b); }
     SLIPSTICK_INLINE static V max16(V a, V b) { return _mm256_max_epi16(a, b); }
     SLIPSTICK_INLINE static V min16(V a, V b) { return _mm256_min_epi16(a, b); }
+    SLIPSTICK_INLINE static V max_unsigned16(V a, V b) { return _mm256_max_epu16(a, b); }
+    SLIPSTICK_INLINE static V min_unsigned16(V a, V b) { return _mm256_min_epu16(a, b); }
+    // -1 where it holds, else 0.
+    SLIPSTICK_INLINE static V equal16(V a, V b) { return _mm256_cmpeq_epi16(a, b); }
+    SLIPSTICK_INLINE static V greater16(V a, V b) { return _mm256_cmpgt_epi16(a, b); }
+    SLIPSTICK_INLINE static V low_product16(V a, V b) { return _mm256_mullo_epi16(a, b); }
     SLIPSTICK_INLINE static V abs16(V a) { return _mm256_abs_epi16(a); }
     SLIPSTICK_INLINE static V high_product16(V a, V b) { return _mm256_mulhi_epu16(a, b); }
     SLIPSTICK_INLINE static V shift_left16(V a, int n) { return _mm256_slli_epi16(a, n); }
@@ -151,17 +157,25 @@ struct Words {
     SLIPSTICK_INLINE static V sub16(V a, V b) { return _mm512_sub_epi16(a, b); }
     SLIPSTICK_INLINE static V add16_saturating(V a, V b) { return _mm512_adds_epi16(a, b); }
     SLIPSTICK_INLINE static V sub16_saturating(V a, V b) { return _mm512_subs_epi16(a, b); }
+    SLIPSTICK_INLINE static V sub16_down_to_0(V a, V b) { return _mm512_subs_epu16(a, b); }
+    SLIPSTICK_INLINE static V max_unsigned16(V a, V b) { return _mm512_max_epu16(a, b); }
+    SLIPSTICK_INLINE static V min_unsigned16(V a, V b) { return _mm512_min_epu16(a, b); }
+    SLIPSTICK_INLINE static V low_product16(V a, V b) { return _mm512_mullo_epi16(a, b); }
     SLIPSTICK_INLINE static V max16(V a, V b) { return _mm512_max_epi16(a, b); }
     SLIPSTICK_INLINE static V min16(V a, V b) { return _mm512_min_epi16(a, b); }
     SLIPSTICK_INLINE static V abs16(V a) { return _mm512_abs_epi16(a); }
 #if defined(SLIPSTICK_EMULATED)
     // What SIMDe 0.7.4 lacks.
-    static V high_product16(V a, V b) {
+    template <typename Halves>
+    static V by_halves(V a, V b, Halves work) {
         __m256i x[2], y[2];
         std::memcpy(x, &a, sizeof x);
         std::memcpy(y, &b, sizeof y);
-        for (int half = 0; half < 2; ++half) x[half] = _mm256_mulhi_epu16(x[half], y[half]);
+        for (int half = 0; half < 2; ++half) x[half] = work(x[half], y[half]);
         return load(x);
+    }
+    static V high_product16(V a, V b) {
+        return by_halves(a, b, [](__m256i x, __m256i y) { return _mm256_mulhi_epu16(x, y); });
     }
     static V where_greater16(V a, V b, V x, V y) {
         int16_t u[32], v[32], from[32], to[32];
@@ -172,6 +186,12 @@ struct Words {
         for (int i = 0; i < 32; ++i) to[i] = u[i] > v[i] ? from[i] : to[i];
         return load(to);
     }
+    static V equal16(V a, V b) {
+        return by_halves(a, b, [](__m256i x, __m256i y) { return _mm256_cmpeq_epi16(x, y); });
+    }
+    static V greater16(V a, V b) {
+        return by_halves(a, b, [](__m256i x, __m256i y) { return _mm256_cmpgt_epi16(x, y); });
+    }
     static void in_order(V&) {}
 #else
     // a > b ? x : y
@@ -179,6 +199,9 @@ struct Words {
         return _mm512_mask_mov_epi16(y, _mm512_cmpgt_epi16_mask(a, b), x);
     }
     SLIPSTICK_INLINE static V high_product16(V a, V b) { return _mm512_mulhi_epu16(a, b); }
+    // -1 where it holds, else 0.
+    SLIPSTICK_INLINE static V equal16(V a, V b) { return _mm512_movm_epi16(_mm512_cmpeq_epi16_mask(a, b)); }
+    SLIPSTICK_INLINE static V greater16(V a, V b) { return _mm512_movm_epi16(_mm512_cmpgt_epi16_mask(a, b)); }
     // Keeps the compiler from regrouping a chain of operations, which costs instructions.
     SLIPSTICK_INLINE static void in_order(V& x) { asm("" : "+v"(x)); }
 #endif
@@ -201,6 +224,8 @@ struct Words {
     SLIPSTICK_INLINE static V bit_xor3(V a, V b, V c) { return _mm512_ternarylogic_epi32(a, b, c, 0x96); }
     // Bit by bit: mask ? x : y.
     SLIPSTICK_INLINE static V select(V mask, V x, V y) { return _mm512_ternarylogic_epi32(mask, x, y, 0xCA); }
+    // Byte by byte: x where the top bit of `sign` is set, else y.
+    SLIPSTICK_INLINE static V where_negative8(V sign, V x, V y) { return where8(negative8(sign), x, y); }
     using Mask = __mmask64;
     SLIPSTICK_INLINE static Mask negative8(V a) { return _mm512_movepi8_mask(a); }
     SLIPSTICK_INLINE static V where8(Mask m, V x, V y) { return _mm512_mask_mov_epi8(y, m, x); }

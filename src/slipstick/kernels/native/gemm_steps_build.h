@@ -9,7 +9,6 @@ namespace slipstick {
 namespace {
 
 constexpr int kCancelByte = 255;  // the entry of d = 0 with opposite signs, and of nothing else
-constexpr int kLazyLevels = 4;    // additions on a path before the bias is put back
 
 // The byte bias - D of one table, or -1 where there is none.
 struct ByteTable {
@@ -151,43 +150,5 @@ BytePlan make_step_plan(const Arithmetic& arithmetic) {
 }
 
 }  // namespace
-
-GemmPlan::GemmPlan(const Arithmetic& arithmetic) : order(arithmetic.order) {
-    const Format &operand = arithmetic.operand, &accumulator = arithmetic.accumulator;
-    conversion.shift = accumulator.frac_bits - operand.frac_bits;
-    conversion.zero_code = operand.zero_code();
-    conversion.max_log = operand.max_log();
-    conversion.zero_log = operand.zero_log();
-    conversion.low_log = operand.flush ? operand.zero_log() : -operand.max_log();
-    conversion.flush = accumulator.flush;
-
-    const Growth growth(arithmetic);
-    const AdderTables& adder = arithmetic.accumulator_adder;
-    // In codes 2 L + s. A live value stays within `reach`; `dead` is below all of them, `zero` stays below `dead` and
-    // out of the adder's sight whatever a term adds to it, and `drop` takes every live value there.
-    const int64_t end = 2 * growth.last + 2, step = 2 * std::max(growth.up, growth.down);
-    const int64_t reach = 2 * std::max(growth.product, growth.limit) + 2 * step + 2;
-    const int64_t dead_top = -reach - end - 2;
-    const int64_t zero = dead_top - growth.product - 2 * step - 2, drop = reach + step - dead_top;
-    generic.high = checked32(2 * growth.limit);
-    generic.low = checked32(-2 * growth.limit);
-    generic.dead = checked32(-reach - 1);
-    generic.zero = checked32(zero - (zero & 1));
-    generic.last = checked32(end - 1);
-    // No difference and no sum wraps: two additions may follow each other before zeros are restored.
-    if (2 * zero - 2 * drop < INT32_MIN + reach)
-        throw std::invalid_argument("this format is too wide for 32-bit kernels");
-    for (size_t d = 0; d < adder.plus.size(); ++d)
-        for (int32_t value : {adder.plus[d], adder.minus[d]})
-            generic.table.push_back(checked32(value == kCancel ? -(drop + (drop & 1)) : 2 * int64_t{value}));
-    generic.unchecked_terms = growth.unchecked_terms(order);
-    const Differences differences{adder};
-    const ByteClasses shuffled = shuffle_classes(differences), permuted = permute_classes(differences);
-    shuffle = make_byte_plan(arithmetic, shuffled, false);
-    shuffle_rounded = make_byte_plan(arithmetic, shuffled, true);
-    permute = make_byte_plan(arithmetic, permuted, false);
-    permute_rounded = make_byte_plan(arithmetic, permuted, true);
-    steps = make_step_plan(arithmetic);
-}
 
 }  // namespace slipstick

@@ -147,12 +147,13 @@ int64_t block_size(int64_t size, int64_t most, int64_t unit) {
 }
 
 // out: float32. scales: what one unit of a sum is worth, for each row of each batch entry.
-void linear_contract(const LinearPlan& plan, const Longs& a, const Longs& b, int64_t out, const Longs& batch,
-                     const Longs& rows, const Longs& columns, const Longs& terms, int64_t start,
+void linear_contract(const LinearPlan& plan, const Longs& a, const Longs& b, int64_t out, nb::object batch,
+                     nb::object rows, nb::object columns, nb::object terms, int64_t start,
                      const Vector<double>& scales, int threads) {
+    const Longs batch_flat = flat(batch), rows_flat = flat(rows), columns_flat = flat(columns), terms_flat = flat(terms);
     nb::gil_scoped_release release;
     const Placed left(Operand(a), threads), right(Operand(b), threads);
-    const Dims batch_dims(batch, 3), row_dims(rows, 2), column_dims(columns, 2), term_dims(terms, 2);
+    const Dims batch_dims(batch_flat, 3), row_dims(rows_flat, 2), column_dims(columns_flat, 2), term_dims(terms_flat, 2);
     const Longs a_batch = batch_dims.offsets(0), b_batch = batch_dims.offsets(1), out_batch = batch_dims.offsets(2);
     const Longs a_rows = row_dims.offsets(0), out_rows = row_dims.offsets(1);
     const Longs b_columns = column_dims.offsets(0), out_columns = column_dims.offsets(1);

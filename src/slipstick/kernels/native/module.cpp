@@ -9,6 +9,8 @@ namespace nb = nanobind;
 
 namespace slipstick {
 void bind_elementwise(nb::module_& m);
+void bind_chain_call(nb::module_& m);
+void bind_tensors(nb::module_& m);
 void bind_gemm(nb::module_& m);
 void bind_linear(nb::module_& m);
 }  // namespace slipstick
@@ -29,6 +31,8 @@ NB_MODULE(native, m) {
         throw nb::value_error(("isa " + name + ": choose portable, avx2 or avx512").c_str());
     });
     slipstick::bind_elementwise(m);
+    slipstick::bind_tensors(m);
+    slipstick::bind_chain_call(m);
     slipstick::bind_gemm(m);
     slipstick::bind_linear(m);
 }

@@ -1,6 +1,8 @@
 // What any contraction takes from Python: index lists, and where operands lie. Included by the drivers.
 #pragma once
 
+#include <nanobind/nanobind.h>
+
 #include <cstdint>
 #include <cstdlib>
 #include <memory>
@@ -9,9 +11,19 @@
 
 namespace slipstick {
 
+namespace nb = nanobind;
+
 namespace {
 
 using Longs = std::vector<int64_t>;
+
+// (size, stride, ...) per dimension, as Python hands them over, one after another.
+inline Longs flat(nb::handle dims) {
+    Longs numbers;
+    for (nb::handle dim : dims)
+        for (nb::handle number : dim) numbers.push_back(nb::cast<int64_t>(number));
+    return numbers;
+}
 
 // Offsets of all index tuples of a list of dimensions, row-major; `field` chooses one of a dimension's strides.
 class Dims {

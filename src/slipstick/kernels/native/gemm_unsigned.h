@@ -1,0 +1,155 @@
+// Logs in unsigned 16 bits, signs in bytes: twice the range of gemm_bytes.h, for adders whose entries need 16 bits.
+//
+// Zero is 0, out of which no subtraction leads, for all of them stop at 0. An addition:
+//     larger = max(u, v), d = larger - min(u, v), sum = larger - entry[d, signs differ]
+// An entry is bias - D >= 0, so that every addition lowers a sum by `bias` and `settle` puts it back; opposite equal
+// numbers lose 65535. Live logs stay so far above 0 that an adder's tables end before they reach it.
+#pragma once
+
+#include "gemm.h"
+#include "gemm_simd.h"
+
+namespace slipstick {
+namespace SLIPSTICK_ISA {
+
+namespace {
+
+// Lookup: gemm_lines.h, gemm_loads_avx2.h. kFar: d may exceed 32767.
+template <typename Lookup, bool kFar>
+struct Unsigned {
+    using S = Words;
+    using V = S::V;
+    static constexpr int kUnit = S::kBytes;
+    static constexpr int kTogether = 2;
+    static constexpr bool kLazy = true;
+    static constexpr int kPeriod = kUnsignedPeriod;
+    static constexpr int kValueBytes = 3 * S::kBytes, kColumnBytes = 3 * S::kBytes, kRowBytes = 8;
+
+    struct Value {
+        V first, second, sign;
+    };
+
+    const Conversion* conversion;
+    const UnsignedPlan* plan;
+    Lookup lookup;
+    V bias, low;
+
+    explicit Unsigned(const GemmPlan& p)
+        : conversion(&p.conversion), plan(&p.unsigned16), lookup(*plan), bias(S::all16(plan->bias)),
+          low(S::all16(plan->low)) {}
+
+    void pack_columns(const int16_t* codes, char* out) const {
+        const V one = S::all16(1), zero_code = S::all16(conversion->zero_code), offset = S::all16(plan->column_offset);
+        V log[2], sign[2];
+        for (int half = 0; half < 2; ++half) {
+            const V v = S::load(codes + half * (kUnit / 2));  // the code of zero is the smallest
+            const V live = S::add16(S::shift_left16(S::half16(v), conversion->shift), offset);
+            log[half] = S::where_greater16(v, zero_code, live, S::all16(0));
+            sign[half] = S::sub16(S::all16(0), S::bit_and(v, one));
+        }
+        S::store(out, log[0]);
+        S::store(out + S::kBytes, log[1]);
+        S::store(out + 2 * S::kBytes, S::pack(sign[0], sign[1]));
+    }
+
+    void pack_columns(const int32_t*, char*) const {}  // wide codes never come here
+
+    // What a row takes from the columns' logs: everything where it is zero.
+    template <typename Code>
+    void pack_row(const Code* codes, const uint8_t* positions, int64_t count, uint32_t* out) const {
+        const int32_t zero_code = conversion->zero_code, scale = 1 << conversion->shift, offset = plan->row_offset;
+        const int32_t step = plan->bias;
+        for (int64_t k = 0; k < count; ++k) {
+            const int32_t code = codes[k], live = offset - (code >> 1) * scale + positions[k] % kPeriod * step;
+            out[2 * k] = static_cast<uint32_t>(code == zero_code ? UINT16_MAX : live) * 0x00010001u;
+            out[2 * k + 1] = static_cast<uint32_t>(-(code & 1));
+        }
+    }
+
+    SLIPSTICK_INLINE static Value load(const char* p) {
+        return {S::load(p), S::load(p + S::kBytes), S::load(p + 2 * S::kBytes)};
+    }
+
+    SLIPSTICK_INLINE static void store(char* p, const Value& x) {
+        S::store(p, x.first);
+        S::store(p + S::kBytes, x.second);
+        S::store(p + 2 * S::kBytes, x.sign);
+    }
+
+    SLIPSTICK_INLINE Value product(const char* row, const char* columns) const {
+        const V log = S::all32(row), sign = S::all32(row + 4);
+        return {S::sub16_down_to_0(S::load(columns), log), S::sub16_down_to_0(S::load(columns + S::kBytes), log),
+                S::bit_xor(S::load(columns + 2 * S::kBytes), sign)};
+    }
+
+    template <int N>
+    SLIPSTICK_INLINE void add_all(const Value (&a)[N], const Value (&b)[N], Value (&to)[N]) const {
+        V larger[2 * N], distance[2 * N], differ[N], entry[2 * N];
+        for (int i = 0; i < N; ++i) {
+            larger[2 * i] = S::max_unsigned16(a[i].first, b[i].first);
+            larger[2 * i + 1] = S::max_unsigned16(a[i].second, b[i].second);
+            distance[2 * i] = distance_of(larger[2 * i], a[i].first, b[i].first);
+            distance[2 * i + 1] = distance_of(larger[2 * i + 1], a[i].second, b[i].second);
+            V left = S::pack(S::equal16(larger[2 * i], a[i].first), S::equal16(larger[2 * i + 1], a[i].second));
+            S::in_order(left);
+            differ[i] = S::bit_xor(a[i].sign, b[i].sign);
+            to[i].sign = S::where_negative8(left, a[i].sign, b[i].sign);
+        }
+        lookup.template operator()<N>(distance, differ, larger, entry);
+        for (int i = 0; i < N; ++i) {
+            to[i].first = S::sub16_down_to_0(larger[2 * i], entry[2 * i]);
+            to[i].second = S::sub16_down_to_0(larger[2 * i + 1], entry[2 * i + 1]);
+        }
+    }
+
+    SLIPSTICK_INLINE Value add(const Value& a, const Value& b) const {
+        const Value u[1] = {a}, v[1] = {b};
+        Value sum[1];
+        add_all<1>(u, v, sum);
+        return sum[0];
+    }
+
+    // Whether partial sums of so many levels may lie below the format.
+    bool must_clamp(int levels) const { return levels > plan->free_levels; }
+
+    // Puts back the bias of so many additions; clamp: rounds to the format's lower end too.
+    SLIPSTICK_INLINE Value settle(const Value& x, int additions, bool clamp) const {
+        const V lift = additions == 1 ? bias : S::all16(plan->bias * additions);
+        return {settled(x.first, lift, clamp), settled(x.second, lift, clamp), x.sign};
+    }
+
+    void finish(const Value& x, int32_t* logs, int32_t* signs) const {
+        const V opened[2] = {S::unpack_low(x.sign, x.sign), S::unpack_high(x.sign, x.sign)};
+        uint16_t log[kUnit];
+        int16_t sign[kUnit];
+        S::store(log, x.first);
+        S::store(log + kUnit / 2, x.second);
+        S::store(sign, opened[0]);
+        S::store(sign + kUnit / 2, opened[1]);
+        for (int i = 0; i < kUnit; ++i) {
+            logs[i] = log[i] == 0 ? INT32_MIN : log[i] - plan->offset;
+            signs[i] = sign[i] < 0;
+        }
+    }
+
+private:
+    SLIPSTICK_INLINE static V distance_of(V larger, V a, V b) {
+        const V d = S::sub16(larger, S::min_unsigned16(a, b));
+        return kFar ? S::min_unsigned16(d, S::all16(INT16_MAX)) : d;
+    }
+
+    SLIPSTICK_INLINE V settled(V log, V lift, bool clamp) const {
+        const V zero = S::equal16(log, S::all16(0));
+        V lifted = S::add16(log, lift);
+        if (clamp) {
+            const V within = S::max_unsigned16(lifted, low);
+            lifted = conversion->flush ? S::bit_and(lifted, S::equal16(within, lifted)) : within;
+        }
+        return S::and_not(lifted, zero);
+    }
+};
+
+}  // namespace
+
+}  // namespace SLIPSTICK_ISA
+}  // namespace slipstick

@@ -4,6 +4,8 @@ from collections.abc import Iterator
 
 import pytest
 import torch
+from bits import ARITHMETICS
+from oracle import Oracle
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -13,3 +15,9 @@ def _one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
+
+
+@pytest.fixture(params=ARITHMETICS)
+def o(request: pytest.FixtureRequest) -> Oracle:
+    """The reference of each arithmetic of the bit tests."""
+    return Oracle(ARITHMETICS[request.param])

@@ -168,6 +168,11 @@ def _in_child(work) -> bool:
     return status == [0]
 
 
+def _entered_again(run: ss.use) -> bool:
+    with run:
+        return grid_in_force() == "compute"
+
+
 def test_a_forked_child_computes_with_its_own_threads() -> None:
     a, b = torch.randn(200, 300), torch.randn(300, 200)
     torch.set_num_threads(2)
@@ -177,10 +182,11 @@ def test_a_forked_child_computes_with_its_own_threads() -> None:
             # NumPy compares: PyTorch's own OpenMP threads do not survive a fork.
             return np.array_equal(a @ b, product) and np.array_equal(a * a, square)
 
-    with ss.use(LNS12):
+    with ss.use(LNS12) as run:
         product, square = a @ b, a * a
         assert _in_child(lambda: grid_in_force() == "float")
         assert _in_child(again)
+        assert _in_child(lambda: _entered_again(run) and grid_in_force() == "float")
         assert torch.equal(a @ b, product)
     assert _in_child(again)
     torch.set_num_threads(1)

@@ -1,5 +1,7 @@
 """A recorder below the mode sees every operator that PyTorch really executes: none of them does arithmetic."""
 
+import itertools
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -7,7 +9,7 @@ from small import FINE, LNS12, batch, network, train
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import slipstick as ss
-from slipstick.aten.registry import DEFINED
+from slipstick.aten.registry import DEFINED, MOVES, REFUSED, SELECTIONS
 
 ALLOWED = set(
     """
@@ -40,11 +42,19 @@ class Recorder(TorchDispatchMode):
             name = str(func).split(".")[1]
             if name == "index_put_" and len(args) > 3 and args[3]:
                 name = "index_put_ that accumulates"
+            if "reduce" in func._overloadname:
+                name += " that reduces"
             self.executed[name] = self.executed.get(name, 0) + 1
         return result
 
     def _is_counter(self, tensor: torch.Tensor) -> bool:
         return any(s.get("step") is tensor for o in self._optimizers for s in o.state.values())
+
+
+def test_every_operator_is_executed_in_one_way() -> None:
+    """A move that is also defined would move, and not compute."""
+    for first, second in itertools.combinations((set(DEFINED), MOVES, SELECTIONS, set(REFUSED)), 2):
+        assert not first & second
 
 
 def test_a_defined_operator_that_cheats_is_caught() -> None:

@@ -6,46 +6,11 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from bits import extremes, numbers
 from oracle import Number, Oracle
 
 import slipstick as ss
 from slipstick.kernels import native, reference
-
-ARITHMETICS = {
-    f"{adder} {underflow} {order}": ss.LogArithmetic(ss.LNS(5, 5, underflow), adder, order)
-    for adder, underflow, order in (
-        ("hamad2025", "saturate", ss.Tree()),
-        ("hamad2025", "flush", ss.Tree()),
-        ("exact", "saturate", ss.Sequential()),
-        ("exact", "flush", ss.Blocked(4)),
-    )
-} | {
-    "operand accumulator": ss.LogArithmetic(ss.LNS(5, 5), "hamad2025", accumulator="operand"),
-    "wide accumulator": ss.LogArithmetic(ss.LNS(4, 3), "exact", accumulator=ss.LogArithmetic(ss.LNS(6, 8), "exact")),
-}
-
-
-@pytest.fixture(params=ARITHMETICS)
-def o(request: pytest.FixtureRequest) -> Oracle:
-    return Oracle(ARITHMETICS[request.param])
-
-
-def numbers(*shape: int, seed: int = 0, spread: float = 1.0) -> torch.Tensor:
-    """Normal numbers off the grid, with zeros, equal magnitudes and some extremes among them."""
-    generator = torch.Generator().manual_seed(seed)
-    x = torch.randn(shape, generator=generator) * spread
-    choice = torch.rand(shape, generator=generator)
-    x = torch.where(choice < 0.05, torch.zeros(()), x)
-    return torch.where((choice > 0.05) & (choice < 0.15), x.sign(), x)
-
-
-def extremes(*shape: int, seed: int = 0) -> torch.Tensor:
-    """Magnitudes over the whole range of the format and beyond it."""
-    generator = torch.Generator().manual_seed(seed)
-    log = torch.rand(shape, generator=generator) * 72 - 36
-    sign = torch.rand(shape, generator=generator).sub(0.5).sign()
-    return sign * torch.exp2(log)
-
 
 PAIRS = [
     (numbers(40, 25), numbers(40, 25, seed=1)),

@@ -77,6 +77,22 @@ def test_operators_without_a_definition_are_refused(call) -> None:
         call(torch.eye(3) + 0.1)
 
 
+def _ctc_loss() -> None:
+    F.ctc_loss(torch.zeros(5, 2, 3), torch.ones(2, 2, dtype=torch.long), torch.tensor([5, 5]), torch.tensor([2, 2]))
+
+
+def _chunked_loss() -> None:
+    options = pytest.importorskip("torch.nn.modules.linear_cross_entropy_options").LinearCrossEntropyOptions()
+    F.linear_cross_entropy(torch.ones(4, 3), torch.ones(5, 3), torch.zeros(4, dtype=torch.long), options=options)
+
+
+@pytest.mark.parametrize(("call", "way_out"), [(_ctc_loss, "F.cross_entropy"), (_chunked_loss, "options=None")])
+def test_losses_without_a_definition_say_what_to_use(call, way_out: str) -> None:
+    with ss.use(LNS12), pytest.raises(ss.UnsupportedOperation, match=way_out) as refused:
+        call()
+    assert_says_what_to_do(refused.value)
+
+
 def test_a_refused_operator_computes_nothing() -> None:
     x = torch.ones(3)
     out = torch.full((3,), 7.0)

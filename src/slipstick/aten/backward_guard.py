@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from torch.autograd import Function
+from torch.autograd.graph import Node
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_iter
 
-from slipstick.aten.fused import unfused
+from slipstick.aten.fused import is_fused, unfused
 from slipstick.errors import UnsupportedOperation
 
 if TYPE_CHECKING:
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 
 _HOST_READS = frozenset({torch.Tensor.numpy, torch.Tensor.tolist, torch.Tensor.__array__})
 
+_is_grad_enabled = torch._C.is_grad_enabled  # where gradients are off nothing is recorded
 _plain_apply = Function.__dict__["apply"]
 _guards = 0
 _guards_lock = threading.Lock()
@@ -42,33 +44,43 @@ class BackwardGuard(TorchFunctionMode):
     def __torch_function__(
         self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
-        if not self._run.is_live:
+        run = self._run
+        if not run.is_live:
             return func(*args, **(kwargs or {}))
-        with unfused(func):
-            result = func(*args, **(kwargs or {}))
-        if func in _HOST_READS and self._run.audit is not None:
-            self._run.audit.record(f"Tensor.{func.__name__}", "outside")
-        self.hook(result)
+        if is_fused(func):
+            func = unfused(func)
+        result = func(*args, **kwargs) if kwargs else func(*args)
+        if run.audit is not None and func in _HOST_READS:
+            run.audit.record(f"Tensor.{func.__name__}", "outside")
+        if _is_grad_enabled():
+            self.hook(result)
         return result
 
     def hook(self, result: Any) -> None:
         """Make the nodes of ``result``'s tensors refuse to run outside of this arithmetic."""
         if isinstance(result, torch.Tensor):
-            self._hook_tensor(result)
+            if result.requires_grad:
+                self._hook_tensor(result)
         elif isinstance(result, (tuple, list)):
             for item in tree_iter(result):
                 if isinstance(item, torch.Tensor):
                     self._hook_tensor(item)
 
     def _hook_tensor(self, tensor: torch.Tensor) -> None:
-        with torch._C.DisableTorchFunction():
-            node = tensor.grad_fn
-            if node is None:
-                return
-            metadata: Any = node.metadata
-            if self._check not in metadata:
-                metadata[self._check] = True
-                node.register_prehook(self._check)
+        node = _node_of(tensor)
+        if node is None:
+            return
+        metadata: Any = node.metadata
+        if self._check not in metadata:
+            metadata[self._check] = True
+            node.register_prehook(self._check)
+
+
+def _node_of(tensor: torch.Tensor) -> Node | None:
+    if type(tensor) is torch.Tensor:
+        return tensor.grad_fn
+    with torch._C.DisableTorchFunction():  # whose subclass may compute what it is asked for
+        return tensor.grad_fn
 
 
 def _node_check(run: "use") -> Callable[[Any], None]:

@@ -24,6 +24,15 @@ def _sums(run: "use", rows: Tensor, target: Tensor, size: int) -> Tensor:
     return scatter_sum(run, rows.t().contiguous(), target, size).t().contiguous()
 
 
+def _scaled(run: "use", rows: Tensor, factors: Tensor | None) -> Tensor:
+    """Each row times its factor; None means ones."""
+    return rows if factors is None else run.chain(elementary.mul, rows, factors[:, None]).to(rows.dtype)
+
+
+def _inverse(sizes: Tensor) -> Tensor:
+    return 1.0 / sizes.clamp(min=1).double()
+
+
 @defined(aten._embedding_bag.default, aten._embedding_bag_forward_only.default)
 def embedding_bag(
     run: "use",
@@ -47,16 +56,10 @@ def embedding_bag(
     if mode == _MAX:
         largest, source = _largest(run, rows, indices[kept], bag[kept], bags)
         return largest, bag, sizes, source
-    if per_sample_weights is not None:
-        rows = run.chain(elementary.mul, rows, per_sample_weights[kept][:, None])
-    sums = _sums(run, rows, bag[kept], bags)
-    if mode == _MEAN:
-        sums = run.chain(elementary.mul, sums, _inverse(sizes)[:, None]).to(weight.dtype)
+    own = None if per_sample_weights is None else per_sample_weights[kept]
+    sums = _sums(run, _scaled(run, rows, own), bag[kept], bags)
+    sums = _scaled(run, sums, _inverse(sizes) if mode == _MEAN else None)
     return sums, bag, sizes, torch.zeros(0, dtype=indices.dtype)
-
-
-def _inverse(sizes: Tensor) -> Tensor:
-    return 1.0 / sizes.clamp(min=1).double()
 
 
 def _largest(run: "use", rows: Tensor, indices: Tensor, bag: Tensor, bags: int) -> tuple[Tensor, Tensor]:
@@ -92,14 +95,11 @@ def embedding_bag_dense_backward(
         return scatter_sum(run, gradient.t().contiguous(), target, num_weights + 1)[:, :-1].t().contiguous()
     kept = indices != padding_idx
     index, bag = indices[kept], offset2bag[kept]
-    rows = gradient[bag]
-    if mode == _MEAN:
-        rows = run.chain(elementary.mul, rows, _inverse(bag_size)[bag][:, None])
-    if per_sample_weights is not None:
-        rows = run.chain(elementary.mul, rows, per_sample_weights[kept][:, None])
-    if scale_grad_by_freq:
-        rows = run.chain(elementary.mul, rows, _inverse(torch.bincount(index, minlength=num_weights))[index][:, None])
-    return _sums(run, rows.to(gradient.dtype), index, num_weights)
+    counts = torch.bincount(index, minlength=num_weights)[index]
+    rows = _scaled(run, gradient[bag], _inverse(bag_size)[bag] if mode == _MEAN else None)
+    rows = _scaled(run, rows, None if per_sample_weights is None else per_sample_weights[kept])
+    rows = _scaled(run, rows, _inverse(counts) if scale_grad_by_freq else None)
+    return _sums(run, rows, index, num_weights)
 
 
 @defined(aten._embedding_bag_backward.default)

@@ -6,7 +6,7 @@ import torch
 from torch._decomp import decomposition_table
 from torch._ops import OpOverload, OpOverloadPacket
 
-from slipstick.aten.decomposition import functional_twin
+from slipstick.aten.decomposition import functional_twin, without_out
 from slipstick.aten.registry import DEFINED, MOVES, REFUSED, SELECTIONS
 
 aten = torch.ops.aten
@@ -40,5 +40,5 @@ def execution(overload: OpOverload) -> str:
             return how
     if overload in decomposition_table or overload._can_decompose():
         return "decomposed"
-    twin = functional_twin(overload)
+    twin = functional_twin(overload) or without_out(overload)
     return "decomposed" if twin is not None and execution(twin) != "refused" else "refused"

@@ -52,12 +52,35 @@ def multi_margin_loss_backward(
     return _one(gradients_of(run, lambda x: loss(x, target, p, margin, weight, reduction), (x,), gradient), x)
 
 
+def _multilabel_margin(x: Tensor, target: Tensor, reduction: int) -> tuple[Tensor, Tensor]:
+    """max(0, (1 - x[label]) + x[class]) / classes, summed over (label, class), of labels before the first -1 and of
+    classes that are none of them; and which classes are labels.
+
+    PyTorch's own decomposition (2.13) counts the labels after the first -1 too, unlike its kernel.
+    """
+    rows, labels = torch.atleast_2d(x), torch.atleast_2d(target)
+    classes = rows.shape[1]
+    counted = (labels == -1).cumsum(1) == 0
+    named = torch.where(counted, labels, 0)
+    is_label = ((named.unsqueeze(-1) == torch.arange(classes)) & counted.unsqueeze(-1)).any(1)
+    z = (1.0 - rows.gather(1, named).T.unsqueeze(-1)) + rows
+    z = torch.where(counted.T.unsqueeze(-1) & ~is_label, z.clamp_min(0) / classes, 0.0)
+    loss = z.sum() if reduction == 2 else z.sum((0, 2))
+    loss = loss.mean() if reduction == 1 else loss.reshape(()) if reduction == 0 and x.dim() < 2 else loss
+    return loss, is_label.to(x.dtype).reshape(target.shape)
+
+
+@defined(aten.multilabel_margin_loss_forward.default)
+def multilabel_margin_loss(run: "use", x: Tensor, target: Tensor, reduction: int) -> tuple[Tensor, Tensor]:
+    with run.reentered():
+        return _multilabel_margin(x, target, reduction)
+
+
 @defined(aten.multilabel_margin_loss_backward.default)
 def multilabel_margin_loss_backward(
     run: "use", gradient: Tensor, x: Tensor, target: Tensor, reduction: int, is_target: Tensor
 ) -> Tensor:
-    loss = decomposition_table[aten.multilabel_margin_loss_forward.default]
-    return _one(gradients_of(run, lambda x: loss(x, target, reduction)[0], (x,), gradient), x)
+    return _one(gradients_of(run, lambda x: _multilabel_margin(x, target, reduction)[0], (x,), gradient), x)
 
 
 @defined(aten.grid_sampler_2d_backward.default)

@@ -1,10 +1,10 @@
 """PyTorch runs in an arithmetic: one dispatch mode below autograd that looks every operator up in the registry."""
 
-import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import cache
+from os import register_at_fork
 from types import TracebackType
 from typing import Any, NoReturn
 
@@ -27,9 +27,10 @@ from slipstick.aten.recording import DistanceRecorder
 from slipstick.aten.registry import DEFINED, MOVES, REFUSED, SELECTIONS
 from slipstick.aten.rounded import run_rounded
 from slipstick.aten.signatures import Operand
+from slipstick.aten.stochastic_weights import StochasticWeights
 from slipstick.aten.update_phase import UpdatePhase
 from slipstick.errors import SpecificationError, UnsupportedOperation
-from slipstick.kernels.carriers import CARRIERS, USE_A_CARRIER
+from slipstick.kernels.carriers import CODELESS, CODES, USE_A_CARRIER, floats_among
 from slipstick.kernels.elementwise import Chain
 from slipstick.kernels.observation import observing
 from slipstick.kernels.spec import KernelSpec, check_narrowing, kernel_spec
@@ -53,6 +54,9 @@ class use(TorchDispatchMode):  # noqa: N801 (a context manager reads as a verb)
         from the module that is called first. The innermost one counts. Formats other than that of ``arithmetic`` need
         ``update``, on whose grid all weights then live. Gradients that meet are added in the arithmetic of the module
         whose gradient came last.
+    stochastic: with ``update``, a generator. After every ``optimizer.step()`` its weights are rounded to the format of
+        ``arithmetic``, up or down at random, see ``slipstick.aten.stochastic_weights``; the optimiser's state stays on
+        the grid of ``update``. What is random is drawn from the generator alone, whose state is the caller's to keep.
 
     Raises UnsupportedOperation for an operator without a definition, NonFiniteError for NaN.
     """
@@ -64,6 +68,7 @@ class use(TorchDispatchMode):  # noqa: N801 (a context manager reads as a verb)
         audit: bool = False,
         record: DistanceRecorder | None = None,
         override: Mapping[Any, LogArithmetic] | None = None,
+        stochastic: torch.Generator | None = None,
     ) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         if not isinstance(arithmetic, LogArithmetic | RoundedArithmetic):
@@ -72,17 +77,19 @@ class use(TorchDispatchMode):  # noqa: N801 (a context manager reads as a verb)
         self.update = update
         self.audit = Audit() if audit else None
         self.operator = ""
-        self._pid = os.getpid()
         self._outside = 0
         self._suspended = 0
         self._before: list[tuple[int, int]] = []
-        self._phase = UpdatePhase()
-        self.guard = BackwardGuard(self)
         self._specs = self._make_specs()
+        if stochastic is not None and override:
+            raise SpecificationError("use(stochastic=..., override=...): weights are rounded to one format; drop one")
+        self._phase = UpdatePhase(None if stochastic is None else self._make_weights(stochastic).round_)
+        self.guard = BackwardGuard(self)
         self._modules = self._make_modules(override) if override else None
         if record is not None and self._specs is None:
             raise SpecificationError(f"use({arithmetic}, record=...): a rounded baseline has no log additions")
         self._observer = None if record is None else record.observer(self._phase_of)
+        self._is_plain = self._specs is not None and not audit and record is None  # nobody counts or looks on
 
     @classmethod
     def _should_skip_dynamo(cls) -> bool:
@@ -103,6 +110,11 @@ class use(TorchDispatchMode):  # noqa: N801 (a context manager reads as a verb)
         check_narrowing(self.arithmetic.format, self.update.format)
         return kernel_spec(self.arithmetic, self.update.format), kernel_spec(self.update)
 
+    def _make_weights(self, generator: torch.Generator) -> StochasticWeights:
+        if not isinstance(self.arithmetic, LogArithmetic) or not isinstance(self.update, LogArithmetic):
+            raise SpecificationError(f"use({self.arithmetic}, stochastic=...): needs update=, a finer LogArithmetic")
+        return StochasticWeights(self.arithmetic, self.update, generator)
+
     def _make_modules(self, override: Mapping[Any, LogArithmetic]) -> ModuleArithmetics:
         if self._specs is None:
             raise SpecificationError("use(RoundedArithmetic, override=...): a rounded baseline has one format")
@@ -116,7 +128,7 @@ class use(TorchDispatchMode):  # noqa: N801 (a context manager reads as a verb)
                     f"{told}: gives weights of another format; say with update= in which arithmetic they are updated"
                 )
             made[key] = kernel_spec(arithmetic, self._specs[0].via)
-        return ModuleArithmetics(made, self._specs[0])
+        return ModuleArithmetics(made, self._specs[0], lambda: self.is_live)
 
     @property
     def spec(self) -> KernelSpec:
@@ -141,12 +153,10 @@ class use(TorchDispatchMode):  # noqa: N801 (a context manager reads as a verb)
     @property
     def is_live(self) -> bool:
         """Whether operators are executed in the arithmetic here and now."""
-        return not self._outside and not self._suspended and os.getpid() == self._pid
+        return not (self._outside or self._suspended)
 
     def chain(self, steps: Chain, *arguments: Operand, out: torch.Tensor | None = None) -> torch.Tensor:
         """Run an elementwise chain of one result in the arithmetic in force."""
-        if out is not None and any(_overlaps(a, out) for a in arguments):
-            return out.copy_(steps(self.spec, self.operator, *arguments))
         result: torch.Tensor = steps(self.spec, self.operator, *arguments, out=out)
         return result
 
@@ -197,12 +207,17 @@ class use(TorchDispatchMode):  # noqa: N801 (a context manager reads as a verb)
             if self._outside:
                 self._record(_name(func), "outside")
             return func(*args, **kwargs)
+        floats = floats_among((*args, *kwargs.values()) if kwargs else args)
+        if floats == CODES and self._is_plain:  # the same as below, sooner
+            if (implementation := DEFINED.get(func)) is not None:
+                return self._named(implementation, _name(func), (self, *args), kwargs)
+            if func in MOVES:
+                return func(*args, **kwargs)
         if func.namespace in _SILENT_NAMESPACES:
             return func(*args, **kwargs)
-        floats = _floats_in(args) | _floats_in(kwargs.values()) if kwargs else _floats_in(args)
         if not floats:
             return self._without_floats(func, args, kwargs)
-        if floats & _CODELESS:
+        if floats & CODELESS:
             wrong = UnsupportedOperation(f"{func}: half, bfloat16 and complex tensors carry no codes; {USE_A_CARRIER}")
             raise with_caller(wrong, self.arithmetic)
         return self._execute(func, args, kwargs)
@@ -231,25 +246,32 @@ class use(TorchDispatchMode):  # noqa: N801 (a context manager reads as a verb)
         if func is torch.ops.aten._local_scalar_dense.default:
             self._record(name, "outside")
             return func(*args, **kwargs)
+        return self._named(self._compute, name, (func, args, kwargs), {})
+
+    def _named(self, call: Callable[..., Any], name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """``call`` as the operator ``name``: messages name it, and who called it where it is refused."""
         before, self.operator = self.operator, name
         try:
-            if self._specs is None:
-                self._record(name, "defined")
-                return run_rounded(self, func, args, kwargs)
-            if func in DEFINED:
-                self._record(name, "defined")
-                if self._observer is None:
-                    return DEFINED[func](self, *args, **kwargs)
-                with observing(self._observer):
-                    return DEFINED[func](self, *args, **kwargs)
-            if func in SELECTIONS:
-                self._record(name, "exact")
-                return func(*tree_map(self._snap_floats, args), **tree_map(self._snap_floats, kwargs))
-            return self._decompose(func, args, kwargs)
+            return call(*args, **kwargs)
         except UnsupportedOperation as refusal:
             raise with_caller(refusal, self.arithmetic) from None
         finally:
             self.operator = before
+
+    def _compute(self, func: OpOverload, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        if self._specs is None:
+            self._record(self.operator, "defined")
+            return run_rounded(self, func, args, kwargs)
+        if func in DEFINED:
+            self._record(self.operator, "defined")
+            if self._observer is None:
+                return DEFINED[func](self, *args, **kwargs)
+            with observing(self._observer):
+                return DEFINED[func](self, *args, **kwargs)
+        if func in SELECTIONS:
+            self._record(self.operator, "exact")
+            return func(*tree_map(self._snap_floats, args), **tree_map(self._snap_floats, kwargs))
+        return self._decompose(func, args, kwargs)
 
     def _refuse(self, func: OpOverload, reason: str) -> NoReturn:
         raise UnsupportedOperation(f"{func}: not defined; {reason}")
@@ -319,41 +341,22 @@ def _active_runs() -> list[use]:
     return [mode for mode in _get_current_dispatch_mode_stack() if isinstance(mode, use)]
 
 
+def _leave_behind() -> None:
+    """A forked child, such as a process that loads data, takes no part in what its parent has entered."""
+    for run in _active_runs():
+        run._outside += 1
+
+
+register_at_fork(after_in_child=_leave_behind)
+
+
 def _is_floating(x: Any) -> bool:
     return isinstance(x, torch.Tensor) and (x.dtype.is_floating_point or x.dtype.is_complex)
-
-
-_CODES, _CODELESS = 1, 2
-
-
-def _floats_in(items: Iterable[Any]) -> int:
-    """Bits ``_CODES`` and ``_CODELESS``: whether tensors that carry codes, or floating ones that carry none, are among
-    an operator's arguments. (Faster than PyTorch's walk over any structure.)"""
-    found = 0
-    for item in items:
-        if isinstance(item, torch.Tensor):
-            dtype = item.dtype
-            if dtype in CARRIERS:
-                found |= _CODES
-            elif dtype.is_floating_point or dtype.is_complex:
-                found |= _CODELESS
-        elif isinstance(item, list | tuple):
-            found |= _floats_in(item)
-    return found
 
 
 @cache
 def _name(func: OpOverload) -> str:
     return str(func)
-
-
-def _overlaps(argument: Any, out: torch.Tensor) -> bool:
-    """Whether writing ``out`` element by element could spoil elements of ``argument`` not yet read."""
-    if not isinstance(argument, torch.Tensor) or argument is out:
-        return False
-    if argument.untyped_storage().data_ptr() != out.untyped_storage().data_ptr():
-        return False
-    return (argument.data_ptr(), argument.stride(), argument.shape) != (out.data_ptr(), out.stride(), out.shape)
 
 
 __all__ = ["exact", "live_run", "update_phase", "use"]

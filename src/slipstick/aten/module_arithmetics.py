@@ -6,7 +6,7 @@ that ran at its sequence number, so the numbers are kept at which the arithmetic
 
 import threading
 from bisect import bisect_right
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -26,10 +26,14 @@ _running_node = torch._C._current_autograd_node
 class ModuleArithmetics:
     """specs: of each module, or by its dotted name from the module that is called first; the innermost one counts."""
 
-    def __init__(self, specs: Mapping[str | nn.Module, KernelSpec], base: KernelSpec) -> None:
+    def __init__(
+        self, specs: Mapping[str | nn.Module, KernelSpec], base: KernelSpec, is_live: Callable[[], bool] = lambda: True
+    ) -> None:
+        """is_live: whether the arithmetic is in force here and now; modules called elsewhere are none of its own."""
         self._by_name = {key: spec for key, spec in specs.items() if isinstance(key, str)}
         self._of = {module: spec for module, spec in specs.items() if isinstance(module, nn.Module)}
         self._base = base
+        self._is_live = is_live
         self._named = not self._by_name
         self._thread = threading.get_ident()
         self._calls: list[tuple[KernelSpec, int, Any]] = []
@@ -64,7 +68,7 @@ class ModuleArithmetics:
         self._calls.clear()
 
     def _before(self, module: nn.Module, inputs: Any) -> None:
-        if threading.get_ident() != self._thread:
+        if threading.get_ident() != self._thread or not self._is_live():
             return
         if not self._named:
             self._name(module)
@@ -74,7 +78,7 @@ class ModuleArithmetics:
         self._mark(spec)
 
     def _after(self, module: nn.Module, inputs: Any, result: Any) -> None:
-        if threading.get_ident() != self._thread or not self._calls:
+        if threading.get_ident() != self._thread or not self._calls or not self._is_live():
             return
         self._calls.pop()
         self._mark(self._calls[-1][0] if self._calls else self._base)

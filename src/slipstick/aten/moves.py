@@ -32,8 +32,8 @@ _COPIES = """
 _FILLS = """
     arange empty empty_like empty_permuted empty_strided eye fill fill_ full full_like linspace masked_fill
     masked_fill_ new_empty new_empty_strided new_full new_ones new_zeros ones ones_like resize_ scalar_tensor set_
-    zero zero_ zeros zeros_like index_fill index_fill_ masked_scatter masked_scatter_ scatter scatter_ index_copy
-    index_copy_ bernoulli bernoulli_ is_same_size
+    zero zero_ zeros zeros_like index_fill index_fill_ masked_scatter masked_scatter_ index_copy index_copy_ bernoulli
+    bernoulli_ is_same_size
 """
 _TESTS = "isnan isinf isfinite signbit isposinf isneginf"
 moves(*existing(aten, _VIEWS), *existing(aten, _COPIES), *existing(aten, _FILLS), *existing(aten, _TESTS))
@@ -44,6 +44,10 @@ moves(
         "empty_permuted full full_like iota scalar_tensor _make_token inductor_seeds",
     )
 )
+
+# Their other overloads reduce.
+moves(aten.scatter.src, aten.scatter.src_out, aten.scatter.value, aten.scatter.value_out)
+moves(aten.scatter_.src, aten.scatter_.value)
 
 _ORDERS = """
     amax amin aminmax argmax argmin argsort max_pool1d_with_indices max_pool2d_with_indices

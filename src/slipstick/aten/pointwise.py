@@ -7,7 +7,8 @@ import torch
 from torch import Tensor
 
 from slipstick.aten import elementary
-from slipstick.aten.registry import defined, existing
+from slipstick.aten.masked_quotients import overwrites_quotients, safe_divisor
+from slipstick.aten.registry import defined
 from slipstick.aten.signatures import Operand
 from slipstick.aten.unary import define_binary, define_unary, named
 from slipstick.kernels.elementwise import Value, chain
@@ -29,7 +30,7 @@ def _sub_scaled(a: Value, b: Value, alpha: Value) -> Value:
     return a - alpha * b
 
 
-@defined(aten.add.Tensor, aten.add_.Tensor, aten.add.Scalar, aten.add_.Scalar, aten.add.out)
+@defined(aten.add.Tensor, aten.add_.Tensor, aten.add.Scalar, aten.add_.Scalar)
 def add(run: "use", a: Tensor, b: Operand, alpha: float = 1, out: Tensor | None = None) -> Tensor:
     """a + alpha b; an optimiser's step counter counts exactly instead."""
     if out is not None and run.counts_steps(out):
@@ -40,7 +41,7 @@ def add(run: "use", a: Tensor, b: Operand, alpha: float = 1, out: Tensor | None 
     return run.chain(_add_scaled, a, b, alpha, out=out)
 
 
-@defined(aten.sub.Tensor, aten.sub_.Tensor, aten.sub.Scalar, aten.sub_.Scalar, aten.sub.out)
+@defined(aten.sub.Tensor, aten.sub_.Tensor, aten.sub.Scalar, aten.sub_.Scalar)
 def sub(run: "use", a: Tensor, b: Operand, alpha: float = 1, out: Tensor | None = None) -> Tensor:
     if alpha == 1:
         return run.chain(elementary.sub, a, b, out=out)
@@ -54,13 +55,15 @@ def rsub(run: "use", a: Tensor, b: Operand, alpha: float = 1) -> Tensor:
     return run.chain(_sub_scaled, b, a, alpha)
 
 
-@defined(aten.mul.Tensor, aten.mul_.Tensor, aten.mul.Scalar, aten.mul_.Scalar, aten.mul.out)
+@defined(aten.mul.Tensor, aten.mul_.Tensor, aten.mul.Scalar, aten.mul_.Scalar)
 def mul(run: "use", a: Tensor, b: Operand, out: Tensor | None = None) -> Tensor:
     return run.chain(elementary.mul, a, b, out=out)
 
 
-@defined(aten.div.Tensor, aten.div_.Tensor, aten.div.Scalar, aten.div_.Scalar, aten.div.out)
+@defined(aten.div.Tensor, aten.div_.Tensor, aten.div.Scalar, aten.div_.Scalar)
 def div(run: "use", a: Tensor, b: Operand, out: Tensor | None = None) -> Tensor:
+    if overwrites_quotients():
+        b = safe_divisor(run, a, b)
     return run.chain(elementary.div, a, b, out=out)
 
 
@@ -69,7 +72,7 @@ def _addcmul(x: Value, a: Value, b: Value, value: Value) -> Value:
     return x + value * (a * b)
 
 
-@defined(aten.addcmul.default, aten.addcmul_.default, aten.addcmul.out)
+@defined(aten.addcmul.default, aten.addcmul_.default)
 def addcmul(run: "use", x: Tensor, a: Tensor, b: Tensor, value: float = 1, out: Tensor | None = None) -> Tensor:
     return run.chain(_addcmul, x, a, b, value, out=out)
 
@@ -79,7 +82,7 @@ def _addcdiv(x: Value, a: Value, b: Value, value: Value) -> Value:
     return x + value * (a / b)
 
 
-@defined(aten.addcdiv.default, aten.addcdiv_.default, aten.addcdiv.out)
+@defined(aten.addcdiv.default, aten.addcdiv_.default)
 def addcdiv(run: "use", x: Tensor, a: Tensor, b: Tensor, value: float = 1, out: Tensor | None = None) -> Tensor:
     return run.chain(_addcdiv, x, a, b, value, out=out)
 
@@ -95,16 +98,6 @@ def lerp(run: "use", start: Tensor, end: Tensor, weight: Operand, out: Tensor | 
     return run.chain(_lerp, start, end, weight, out=out)
 
 
-@chain
-def _fma(a: Value, b: Value, c: Value) -> Value:
-    return a * b + c
-
-
-@defined(*existing(prims, "fma"))
-def fma(run: "use", a: Tensor, b: Tensor, c: Tensor) -> Tensor:
-    return run.chain(_fma, a, b, c)
-
-
 define_unary(chain(lambda x: -x), *named("neg"))
 define_unary(chain(lambda x: abs(x)), *named("abs"))
 define_unary(chain(lambda x: x.sqrt()), *named("sqrt"))
@@ -114,8 +107,19 @@ define_unary(chain(lambda x: x.maximum(0.0)), *named("relu"))
 define_unary(chain(lambda x: (x > 0.0).select(1.0, (x < 0.0).select(-1.0, 0.0))), *named("sign"), *named("sgn"))
 define_unary(chain(lambda x: x * x), aten.square.default, aten.square_.default)
 
-define_binary(chain(lambda a, b: a.maximum(b)), aten.maximum.default, aten.maximum.out, prims.maximum.default)
-define_binary(chain(lambda a, b: a.minimum(b)), aten.minimum.default, aten.minimum.out, prims.minimum.default)
+
+@chain
+def _sinc(x: Value) -> Value:
+    z = math.pi * x
+    at_zero = z.equals(0.0)
+    safe = at_zero.select(1.0, z)
+    return at_zero.select(1.0, safe.function("sin") / safe)
+
+
+define_unary(_sinc, *named("sinc"))
+
+define_binary(chain(lambda a, b: a.maximum(b)), aten.maximum.default, prims.maximum.default)
+define_binary(chain(lambda a, b: a.minimum(b)), aten.minimum.default, prims.minimum.default)
 for _name, _chained in (
     ("add", elementary.add),
     ("sub", elementary.sub),

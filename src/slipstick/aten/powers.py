@@ -59,7 +59,7 @@ def _select(mask: Value, x: Value, y: Value) -> Value:
     return mask.select(x, y)
 
 
-@defined(aten.pow.Tensor_Tensor, aten.pow_.Tensor, aten.pow.Tensor_Tensor_out, prims.pow.default)
+@defined(aten.pow.Tensor_Tensor, aten.pow_.Tensor, prims.pow.default)
 def pow_of_tensors(run: "use", x: Tensor, exponent: Tensor, out: Tensor | None = None) -> Tensor:
     """exp2(p log2|x|), with the sign of x where p is odd; x^0 = 1, 0^p = 0, 0^-p saturates.
 

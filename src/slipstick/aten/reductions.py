@@ -28,9 +28,10 @@ def axes(x: Tensor, dim: Dims) -> list[int]:
     return sorted(d % x.dim() if x.dim() else 0 for d in dims) if x.dim() else []
 
 
-def sum_of(run: "use", x: Tensor, dims: list[int], keepdim: bool = False) -> Tensor:
-    """The sum over ``dims``; of nothing it is zero, of one number that number on the grid."""
-    if not dims or x.numel() == 0:
+def sum_of(run: "use", x: Tensor, dims: list[int] | None, keepdim: bool = False) -> Tensor:
+    """The sum over ``dims``, all for None; of nothing it is zero, of one number that number on the grid."""
+    if dims == [] or x.numel() == 0:
+        dims = axes(x, None) if dims is None else dims
         shape = [1 if d in dims else size for d, size in enumerate(x.shape)]
         kept = shape if keepdim else [size for d, size in enumerate(x.shape) if d not in dims]
         return run.snap(x) if not dims else x.new_zeros(kept)
@@ -65,7 +66,8 @@ def sum_(
     dtype: torch.dtype | None = None,
     output_dtype: torch.dtype | None = None,
 ) -> Tensor:
-    return cast(run, sum_of(run, floating(x, dtype), axes(x, dim), keepdim), dtype)
+    total = sum_of(run, floating(x, dtype), None if dim is None else axes(x, dim), keepdim)
+    return total if dtype is None else cast(run, total, dtype)
 
 
 @defined(aten.mean.default, aten.mean.dim)

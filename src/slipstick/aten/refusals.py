@@ -1,5 +1,8 @@
 """What has no definition in the arithmetic, family by family, and what to do instead."""
 
+from importlib import import_module
+from importlib.util import find_spec
+
 import torch
 
 from slipstick.aten.registry import existing, refused
@@ -82,3 +85,20 @@ _FUSED_OPTIMISERS = "_fused_adam_ _fused_adam _fused_adamw_ _fused_adamw _fused_
 refused(
     "a fused optimiser; step a torch.optim optimiser, whose single-tensor form runs", *existing(aten, _FUSED_OPTIMISERS)
 )
+
+refused(
+    "the recursion over alignments has no stated order of operations yet; use F.cross_entropy on aligned targets, "
+    "or compute it inside ss.exact()",
+    *existing(aten, "_ctc_loss _ctc_loss_backward _cudnn_ctc_loss miopen_ctc_loss"),
+)
+
+_CHUNKED = "torch.nn.modules.linear_cross_entropy"
+if find_spec(_CHUNKED) is not None:
+    import_module(_CHUNKED)  # PyTorch registers these operators only when they are first called
+    refused(
+        "sums chunk by chunk, as PyTorch chooses the chunks; use options=None",
+        *existing(
+            torch.ops.torch_nn,
+            "_linear_cross_entropy_batch_chunked _linear_cross_entropy_batch_chunked_no_reduction",
+        ),
+    )

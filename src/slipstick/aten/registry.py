@@ -27,13 +27,17 @@ REFUSED: dict[OpOverload, str] = {}
 
 
 def defined(*operators: OpOverload | OpOverloadPacket) -> Callable[[Implemented], Implemented]:
-    """Register ``implementation(run, *args, **kwargs)`` for these overloads (a packet stands for all of its).
+    """Register ``implementation(run, *args, **kwargs)`` for these overloads.
 
-    In-place overloads call it with ``out`` set to their first argument, ``out=`` overloads pass theirs on.
+    A packet stands for all of its overloads but those with ``out=``, which need no definition: they write what the
+    overload without gives. In-place overloads call it with ``out`` set to their first argument.
     """
 
     def register(implementation: Implemented) -> Implemented:
         for overload in _overloads(operators):
+            if overload not in operators and any(argument.is_out for argument in overload._schema.arguments):
+                continue
+            _forget(overload)
             DEFINED[overload] = _inplace(implementation) if _writes_first_argument(overload) else implementation
         return implementation
 
@@ -46,8 +50,8 @@ def moves(*operators: OpOverload | OpOverloadPacket) -> None:
 
 
 def selections(*operators: OpOverload | OpOverloadPacket) -> None:
-    """Register functional overloads that compare their operands or select among them."""
-    SELECTIONS.update(_overloads(operators))
+    """Register overloads that compare their operands or select among them; those that write into one are not it."""
+    SELECTIONS.update(o for o in _overloads(operators) if not o._schema.is_mutable)
 
 
 def refused(reason: str, *operators: OpOverload | OpOverloadPacket) -> None:
@@ -68,6 +72,13 @@ def _overloads(operators: Iterable[OpOverload | OpOverloadPacket]) -> list[OpOve
         else:
             found += [getattr(operator, name) for name in operator.overloads()]
     return found
+
+
+def _forget(overload: OpOverload) -> None:
+    """A definition replaces whatever else was said of an operator."""
+    MOVES.discard(overload)
+    SELECTIONS.discard(overload)
+    REFUSED.pop(overload, None)
 
 
 def _writes_first_argument(overload: OpOverload) -> bool:

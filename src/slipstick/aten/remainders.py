@@ -46,7 +46,7 @@ def _remainder(a: Value, b: Value) -> Value:
 _QUOTIENTS = {None: elementary.div, "trunc": _truncated_quotient, "floor": _floored_quotient}
 
 
-@defined(aten.div.Tensor_mode, aten.div_.Tensor_mode, aten.div.Scalar_mode, aten.div_.Scalar_mode, aten.div.out_mode)
+@defined(aten.div.Tensor_mode, aten.div_.Tensor_mode, aten.div.Scalar_mode, aten.div_.Scalar_mode)
 def div_mode(run: "use", a: Tensor, b: Operand, rounding_mode: str | None = None, out: Tensor | None = None) -> Tensor:
     if rounding_mode not in _QUOTIENTS:
         raise UnsupportedOperation(f"{run.operator}: rounding_mode={rounding_mode!r}; use None, 'trunc' or 'floor'")
@@ -55,7 +55,7 @@ def div_mode(run: "use", a: Tensor, b: Operand, rounding_mode: str | None = None
 
 define_binary(_floored_quotient, aten.floor_divide, aten.floor_divide_)
 define_binary(_fmod, aten.fmod, aten.fmod_, *existing(prims, "fmod"))
-define_binary(_remainder, aten.remainder.Tensor, aten.remainder.Scalar, aten.remainder.Tensor_out)
+define_binary(_remainder, aten.remainder.Tensor, aten.remainder.Scalar)
 define_binary(_remainder, aten.remainder_, *existing(prims, "remainder"))
 
 

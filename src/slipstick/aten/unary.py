@@ -34,9 +34,9 @@ def define_binary(chained: Chain, *operators: Any) -> None:
 
 
 def named(name: str) -> list[Any]:
-    """The default, in-place and out overloads of a unary operator, and its prim."""
+    """A unary operator, in place too, and its prim."""
     packets = [*existing(aten, f"{name} {name}_ special_{name}"), *existing(prims, name)]
-    return [getattr(p, o) for p in packets for o in ("default", "out") if o in p.overloads()]
+    return [p.default for p in packets if "default" in p.overloads()]
 
 
 _TABLES = """
@@ -49,7 +49,7 @@ for _name in _TABLES.split():
 _TO_DECIMALS: dict[int, Chain] = {}
 
 
-@defined(aten.round.decimals, aten.round_.decimals)
+@defined(aten.round.decimals, aten.round_.decimals, *existing(aten, "special_round"))
 def round_to_decimals(run: "use", x: Tensor, *, decimals: int = 0, out: Tensor | None = None) -> Tensor:
     """The exact real value, half to even at a decimal place."""
     if decimals not in _TO_DECIMALS:

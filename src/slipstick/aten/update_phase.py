@@ -15,7 +15,9 @@ from torch.optim.optimizer import register_optimizer_step_post_hook, register_op
 class UpdatePhase:
     """Depth of nested updates, and the optimisers that are stepping."""
 
-    def __init__(self) -> None:
+    def __init__(self, after_step: Callable[[Optimizer], None] | None = None) -> None:
+        """``after_step``: called with every optimiser whose step has ended."""
+        self._after_step_of = after_step
         self._depth = 0
         self._thread = threading.get_ident()
         self._steps: list[tuple[Optimizer, FrameType]] = []
@@ -28,6 +30,8 @@ class UpdatePhase:
     @property
     def active(self) -> bool:
         """Whether operators belong to an update. A step that an exception ended no longer counts."""
+        if not self._depth:
+            return False
         while self._depth and self._steps and not _is_running(self._steps[-1][1]):
             self._end_step()
         return self._depth > 0
@@ -88,6 +92,8 @@ class UpdatePhase:
             self._end_step()
         else:
             self.leave()
+        if self._after_step_of is not None:
+            self._after_step_of(optimizer)
 
     def _end_step(self) -> None:
         self._steps.pop()

@@ -189,8 +189,9 @@ test-long` the rest.
 passed, {left_out} left out, {refused} refused, {failed} failed.
 
 - *defined*: an implementation in the arithmetic. *move*: raw values pass. *selection*: operands are rounded to the
-  grid, then PyTorch compares them or selects among them. *decomposed*: PyTorch's own decomposition, into operators of
-  these kinds. *refused*: raises, with a reason. *read*: by the host (`.item()`).
+  grid, then PyTorch compares them or selects among them. *decomposed*: PyTorch's own decomposition, or the plain form
+  of what writes into `out`, into operators of these kinds. *refused*: raises, with a reason. *read*: by the host
+  (`.item()`).
 - A sample runs forward and backward in `LNS(6, 14)`, operands on the grid, and is compared with PyTorch's float32. The
   bound comes from the format and the condition of the sample: `tests/aten/database/bound.py` derives it. A core
   operator's samples are those that executed it; operators that no function of PyTorch reaches are called themselves.

@@ -6,8 +6,8 @@ import random
 import pytest
 import torch
 from page import PAGE, SAMPLES, TARGET, core_lines, core_rows_of, direct_verdicts, entries_of, summary
-from samples import NAMES, direct_programs
-from verdicts import verdicts
+from samples import NAMES, Program, direct_programs
+from verdicts import judge, verdicts
 
 from slipstick.aten.inventory import core_operators, execution
 from slipstick.aten.registry import DEFINED
@@ -111,6 +111,11 @@ def test_a_wrong_operator_fails(name: str, monkeypatch: pytest.MonkeyPatch) -> N
     assert not [v for v in right if v.outcome == "failed"]
     monkeypatch.setitem(DEFINED, overload, wrong)
     assert [v for v in first(name) if v.outcome == "failed"]
+
+
+def test_a_refusal_does_not_depend_on_what_float32_makes_of_the_sample() -> None:
+    for x in (torch.full((3,), 0.5), torch.full((3,), 2.0)):  # of 2 it is NaN
+        assert judge(Program(torch.erfinv, (x,), {})).outcome == "refused"
 
 
 def test_an_operator_that_no_function_reaches_is_called_itself() -> None:

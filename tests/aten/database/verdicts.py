@@ -27,40 +27,64 @@ class Verdict:
     excess: float = 0.0
 
 
+@dataclass(frozen=True)
+class _Run:
+    """A sample in the arithmetic: results, or why there are none; and the overloads that the mode saw."""
+
+    results: list[Tensor]
+    error: str
+    executed: frozenset[str]
+    refused: bool = False
+
+
 def judge(program: Program) -> Verdict:
-    """Run one sample and compare it."""
+    """Run one sample and compare it. What the arithmetic refuses is refused, whatever float32 makes of it."""
+    run = _in_the_arithmetic(program)
+    if run.refused:
+        return Verdict("refused", run.error, run.executed)
+    try:
+        want, limits = _expected(program)
+    except Unfit as rule:
+        return Verdict("left out", str(rule), run.executed)
+    if run.error:
+        return Verdict("failed", run.error, run.executed, math.inf)
+    excess = bound.excess(run.results, want, limits)
+    if excess > 1:
+        return Verdict("failed", f"{excess:.3g} times the bound", run.executed, excess)
+    return Verdict("passed", "", run.executed, excess)
+
+
+def _in_the_arithmetic(program: Program) -> _Run:
+    run = ss.use(WIDE, audit=True)
+    assert run.audit is not None
+    results: list[Tensor] = []
+    error, refused = "", False
+    try:
+        with run:
+            results = program.results()
+    except ss.UnsupportedOperation as refusal:
+        error, refused = str(refusal), True
+    except Exception as failure:
+        error = f"{type(failure).__name__}: {failure}".splitlines()[0]
+    return _Run(results, error, frozenset(run.audit.counts), refused)
+
+
+def _expected(program: Program) -> tuple[list[Tensor], list[Tensor]]:
+    """PyTorch's own results and the bound of each element. Raises Unfit where they say nothing."""
     try:
         with bound.Roundings(None):
             want = program.results()
         draws = [_rounded_at_random(program, bound.moved(i)) for i in range(bound.DRAWS)]
-    except Unfit as rule:
-        return Verdict("left out", str(rule))
+    except Unfit:
+        raise
     except Exception as error:  # whatever PyTorch itself does not do
-        return Verdict("left out", f"PyTorch raises {type(error).__name__}")
-    try:
-        _check_fit([x for x in tree_leaves((program.args, program.kwargs)) if isinstance(x, Tensor)], want)
-    except Unfit as rule:
-        return Verdict("left out", str(rule))
-    run = ss.use(WIDE, audit=True)
-    assert run.audit is not None
-    try:
-        with run:
-            got = program.results()
-    except ss.UnsupportedOperation as refusal:
-        return Verdict("refused", str(refusal), frozenset(run.audit.counts))
-    except Exception as error:
-        return Verdict(
-            "failed", f"{type(error).__name__}: {error}".splitlines()[0], frozenset(run.audit.counts), math.inf
-        )
-    executed = frozenset(run.audit.counts)
-    operands = [x for x in tree_leaves((program.args, program.kwargs)) if _is_float(x)]
-    limits = bound.bounds(want, bound.condition(want, draws), operands)
+        raise Unfit(f"PyTorch raises {type(error).__name__}") from None
+    given = [x for x in tree_leaves((program.args, program.kwargs)) if isinstance(x, Tensor)]
+    _check_fit(given, want)
+    limits = bound.bounds(want, bound.condition(want, draws), [x for x in given if _is_float(x)])
     if not bound.says_something(want, limits):
-        return Verdict("left out", "ill-conditioned", executed)
-    excess = bound.excess(got, want, limits)
-    if excess > 1:
-        return Verdict("failed", f"{excess:.3g} times the bound", executed, excess)
-    return Verdict("passed", "", executed, excess)
+        raise Unfit("ill-conditioned")
+    return want, limits
 
 
 def _rounded_at_random(program: Program, change: Callable[[Tensor], Tensor]) -> list[Tensor]:

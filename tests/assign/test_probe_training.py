@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from interruptions import StopAfter
 from slipstick.assign.probe_options import ProbeOptions
 from slipstick.assign.probe_program import probe_program
 from slipstick.assign.probe_training import probe_training
@@ -16,23 +17,9 @@ from slipstick.precision.statistics import Statistics
 from slipstick.train import Data, Interrupted, load_data, run_folder, train
 from slipstick.train.checkpoints import read_model_state
 from slipstick.train.config import Experiment
-from slipstick.train.interrupts import StopRequest
 
 FEW = ProbeOptions(samples=7)
 QUIET, RESUMED = RunControl(quiet=True), RunControl(quiet=True, resume=True)
-
-
-class StopAfter(StopRequest):
-    """Asks to stop once it was looked at ``steps`` times, as Ctrl-C would."""
-
-    def __init__(self, steps: int) -> None:
-        super().__init__()
-        self.left = steps
-
-    @property
-    def requested(self) -> int | None:
-        self.left -= 1
-        return 2 if self.left < 0 else None
 
 
 def experiment(out: Path, **fields: object) -> Experiment:

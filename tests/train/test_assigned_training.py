@@ -15,6 +15,7 @@ from slipstick.errors import SpecificationError
 from slipstick.precision.assignment import Assignment, LayerAssignment, LogPrecision, Precision, Reason
 from slipstick.report import read_run
 from slipstick.train import Data, Interrupted, load_comparison, load_data, load_experiment, run_folder, run_label, train
+from slipstick.train.checkpoint_files import newest_index
 from slipstick.train.config import Experiment
 from slipstick.train.experiment_files import experiment_toml
 from slipstick.train.loop import Run
@@ -74,7 +75,7 @@ def test_an_interrupted_and_resumed_run_ends_in_the_same_bits(
 def test_a_checkpoint_holds_the_integers_and_their_numbers(tmp_path: Path, data: Data, file: str) -> None:
     chosen = experiment(tmp_path, precision=file, optimizer=SGD)
     train(chosen, data, quiet=True)
-    tensors = load_file(next(run_folder(chosen).glob("checkpoint-*.safetensors")))
+    tensors = load_file(run_folder(chosen) / newest_index(run_folder(chosen))["tensors"])
     moved = 0
     for layer in assignment().layers:
         codes, residue = (tensors[f"optimizer.{layer.name}.weight.{key}"] for key in ("weight", "accumulator"))
@@ -112,7 +113,7 @@ def test_the_run_says_what_it_is_trained_in(tmp_path: Path, data: Data, file: st
     record = read_run(run_folder(chosen))
     assert record.width == 9
     assert record.experiment == chosen
-    index = json.loads((run_folder(chosen) / "checkpoint.json").read_text())
+    index = newest_index(run_folder(chosen))
     assert index["execution"]["recipe"]["name"] == "assigned B_min 5"
 
 

@@ -103,6 +103,11 @@ def test_arithmetics_given_replace_those_of_the_file() -> None:
     assert [run_folder(run).name for run in comparison.runs] == ["fp32", "lns-5-5-exact-blocked-64"]
 
 
+def test_what_arithmetics_given_would_replace_is_refused() -> None:
+    with pytest.raises(SpecificationError, match="--set update: --arithmetic replaces it"):
+        load_comparison(None, ['update="LNS(5,9) exact"'], ["LNS(5,3) designed"])
+
+
 def test_runs_have_their_own_update_and_folder(tmp_path: Path) -> None:
     text = """
     [[runs]]
@@ -149,9 +154,10 @@ def test_adders_given_as_numbers_have_folders_of_their_own() -> None:
     assert run_folder(run(32)) != run_folder(run(31))
 
 
-@pytest.mark.parametrize(
-    "path", sorted((Path(__file__).parents[2] / "experiments").glob("*.toml")), ids=lambda p: p.name
-)
+EXPERIMENTS = sorted((Path(__file__).parents[2] / "experiments").glob("*.toml"))
+
+
+@pytest.mark.parametrize("path", [p for p in EXPERIMENTS if not p.name.startswith("sweep-")], ids=lambda p: p.name)
 def test_every_experiment_of_the_project_is_valid(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     for bits, given in enumerate(sorted(set(re.findall(r'"(\S*assignment\.json)"', path.read_text()))), start=10):

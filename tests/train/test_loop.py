@@ -8,29 +8,18 @@ import pytest
 import torch
 
 import slipstick as ss
+from interruptions import StopAfter
 from slipstick.errors import NonFiniteError, SpecificationError
 from slipstick.train import Data, Interrupted, compare, load_data, run_folder, train
+from slipstick.train.checkpoint_files import newest_index
 from slipstick.train.config import Comparison, Experiment
 from slipstick.train.interrupts import StopRequest
 from slipstick.train.loop import Run
-from slipstick.train.metrics import read_metrics
+from slipstick.train.metrics import Row, read_metrics
 from slipstick.train.run_folder import folder_state, read_experiment
 
 ARITHMETICS = ["fp32", "LNS(5,5) hamad2025"]
 TIMES = ("step_seconds", "elapsed_seconds")
-
-
-class StopAfter(StopRequest):
-    """Asks to stop once it was looked at ``steps`` times, as Ctrl-C would."""
-
-    def __init__(self, steps: int) -> None:
-        super().__init__()
-        self.left = steps
-
-    @property
-    def requested(self) -> int | None:
-        self.left -= 1
-        return signal.SIGINT if self.left < 0 else None
 
 
 @pytest.fixture(scope="module")
@@ -55,10 +44,9 @@ def experiment(out: Path, **fields: object) -> Experiment:
 
 def final_bits(folder: Path) -> tuple[str, list[dict[str, str]]]:
     """The hash of every tensor at the end, and all metrics but the times."""
-    index = json.loads((folder / "checkpoint.json").read_text())
     with (folder / "metrics.csv").open(newline="") as file:
         rows = [{k: v for k, v in row.items() if k not in TIMES} for row in csv.DictReader(file)]
-    return index["tensors_sha256"], rows
+    return newest_index(folder)["tensors_sha256"], rows
 
 
 @pytest.mark.parametrize("arithmetic", ARITHMETICS)
@@ -77,6 +65,24 @@ def test_an_interrupted_and_resumed_run_ends_in_the_same_bits(
     result = train(broken, data, resume=True, quiet=True)
     assert final_bits(run_folder(broken)) == final_bits(run_folder(whole))
     assert (result.status, result.steps) == ("finished", 8)
+
+
+def test_what_after_epoch_raises_ends_the_run_and_leaves_a_folder_that_resumes(tmp_path: Path, data: Data) -> None:
+    class Enough(Exception):
+        pass
+
+    def stop_at_once(row: Row) -> None:
+        raise Enough(f"{row.kind} {row.epoch}")
+
+    whole, broken = experiment(tmp_path / "whole"), experiment(tmp_path / "broken")
+    train(whole, data, quiet=True)
+    with pytest.raises(Enough, match="epoch 1"):
+        train(broken, data, quiet=True, after_epoch=stop_at_once)
+    assert folder_state(run_folder(broken)) == "started"
+    seen: list[Row] = []
+    train(broken, data, quiet=True, resume=True, after_epoch=seen.append)
+    assert [(row.kind, row.epoch) for row in seen] == [("epoch", 2)]
+    assert final_bits(run_folder(broken)) == final_bits(run_folder(whole))
 
 
 def test_rows_after_the_checkpoint_are_dropped_on_resume(tmp_path: Path, data: Data) -> None:

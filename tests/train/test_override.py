@@ -8,6 +8,7 @@ from test_loop import StopAfter, experiment, final_bits
 
 from slipstick.errors import SpecificationError
 from slipstick.train import Interrupted, load_comparison, load_data, load_experiment, run_folder, run_label, train
+from slipstick.train.checkpoint_files import newest_index
 from slipstick.train.experiment_files import experiment_toml
 
 BASE = {"arithmetic": "LNS(5,5) designed", "update": "LNS(5,8) exact"}
@@ -33,7 +34,7 @@ def test_an_interrupted_and_resumed_run_ends_in_the_same_bits(tmp_path: Path) ->
         train(broken, data, quiet=True, stop=StopAfter(3))
     train(broken, data, resume=True, quiet=True)
     assert final_bits(run_folder(broken)) == final_bits(run_folder(whole))
-    execution = json.loads((run_folder(whole) / "checkpoint.json").read_text())["execution"]
+    execution = newest_index(run_folder(whole))["execution"]
     assert execution[f"override {last}"]["arithmetic"]["format"] == {
         "int_bits": 5,
         "frac_bits": 6,

@@ -1,6 +1,5 @@
 """Experiments whose tensors are rounded by role: from TOML to a run that resumes in the same bits."""
 
-import json
 import tomllib
 import warnings
 from pathlib import Path
@@ -13,6 +12,7 @@ import slipstick as ss
 from slipstick.errors import SpecificationError
 from slipstick.report import read_run
 from slipstick.train import Data, Interrupted, load_comparison, load_data, load_experiment, run_folder, run_label, train
+from slipstick.train.checkpoint_files import newest_index, write_index
 from slipstick.train.checkpoints import load_checkpoint
 from slipstick.train.config import Experiment
 from slipstick.train.experiment_files import experiment_toml
@@ -117,9 +117,9 @@ def test_another_recipe_of_the_same_name_is_not_resumed(tmp_path: Path, data: Da
     chosen = experiment(tmp_path, quantize="fp8")
     with pytest.raises(Interrupted):
         train(chosen, data, quiet=True, stop=StopAfter(1))
-    index = json.loads((run_folder(chosen) / "checkpoint.json").read_text())
+    index = newest_index(run_folder(chosen))
     index["execution"]["recipe"]["weight"]["format"] = "E5M2"
-    (run_folder(chosen) / "checkpoint.json").write_text(json.dumps(index))
+    write_index(run_folder(chosen) / "checkpoint-00001.json", index)
     with pytest.raises(SpecificationError, match="this build's recipe 'fp8' is not what it was started with"):
         train(chosen, data, resume=True, quiet=True)
 
@@ -127,7 +127,7 @@ def test_another_recipe_of_the_same_name_is_not_resumed(tmp_path: Path, data: Da
 def test_a_checkpoint_without_a_recipe_is_as_it_was(tmp_path: Path, data: Data) -> None:
     chosen = experiment(tmp_path, epochs=1)
     train(chosen, data, quiet=True)
-    index = json.loads((run_folder(chosen) / "checkpoint.json").read_text())
+    index = newest_index(run_folder(chosen))
     assert "rounding_generators" not in index
     assert index["execution"] == {"compute": None, "update": None}
 

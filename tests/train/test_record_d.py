@@ -75,18 +75,33 @@ def test_a_run_may_be_recorded_from_its_resumption_on_or_not_any_more(tmp_path: 
     assert read_distances(run_folder(chosen)).steps == 2
 
 
-def test_a_file_that_does_not_belong_to_the_run_is_one_line(tmp_path: Path, data: Data) -> None:
+@pytest.mark.parametrize("record_every", [None, 1])
+@pytest.mark.parametrize("harm", ["damaged", "ahead", "missing"])
+def test_the_file_is_that_of_the_checkpoint_a_run_goes_on_from(
+    tmp_path: Path, data: Data, harm: str, record_every: int | None
+) -> None:
     chosen = experiment(tmp_path, arithmetic=LNS12)
     with pytest.raises(Interrupted):
         train(chosen, data, quiet=True, stop=StopAfter(2), record_every=1)
     file = run_folder(chosen) / FILE_NAME
-    other = json.loads(file.read_text())
-    for content in ("{", json.dumps({**other, "format": {**other["format"], "int_bits": 4}})):
-        file.write_text(content)
-        with pytest.raises(SpecificationError) as caught:
-            train(chosen, data, resume=True, quiet=True, record_every=1)
-        assert str(caught.value).endswith(f"; remove {file} to start a new one")
-        assert "\n" not in str(caught.value)
+    match harm:
+        case "damaged":
+            file.write_text("{")
+        case "ahead":
+            file.write_text(json.dumps({**json.loads(file.read_text()), "steps": 99}))
+        case "missing":
+            file.unlink()
+    train(chosen, data, resume=True, quiet=True, record_every=record_every)
+    assert read_distances(run_folder(chosen)).steps == (3 if record_every is None else 8)
+
+
+def test_a_file_written_after_the_checkpoint_is_removed(tmp_path: Path, data: Data) -> None:
+    chosen = experiment(tmp_path, arithmetic=LNS12)
+    with pytest.raises(Interrupted):
+        train(chosen, data, quiet=True, stop=StopAfter(2))
+    (run_folder(chosen) / FILE_NAME).write_text("{")
+    train(chosen, data, resume=True, quiet=True)
+    assert not (run_folder(chosen) / FILE_NAME).exists()
 
 
 def test_overwriting_a_run_starts_a_new_file(tmp_path: Path, data: Data) -> None:

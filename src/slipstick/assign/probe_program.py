@@ -19,7 +19,10 @@ from slipstick.assign.run_control import RunControl
 from slipstick.errors import SpecificationError
 from slipstick.precision.probe import Probe
 from slipstick.precision.statistics import Statistics
-from slipstick.train.checkpoints import Checkpoint, Position, has_checkpoint, load_checkpoint, save_checkpoint
+from slipstick.train.atomic_files import remove_partial_files
+from slipstick.train.checkpoint_files import has_checkpoint, remove_checkpoints
+from slipstick.train.checkpoints import Checkpoint, Position, load_checkpoint, save_checkpoint
+from slipstick.train.folder_lock import lock_folder
 from slipstick.train.interrupts import Interrupted, StopRequest
 from slipstick.train.progress import TrainingProgress
 from slipstick.train.user_functions import types_of, user_function
@@ -83,12 +86,14 @@ def probe_program(
         program = load_program(target)
         probe = options.watch(program.model, program.loader)
         run = _Run(program, probe, folder, {"program": target, "seed": seed})
-        if started:
-            run.restore()
-        else:
-            folder.mkdir(parents=True, exist_ok=True)
-            (folder / FILE_NAME).unlink(missing_ok=True)
-        run.train(epochs, control.quiet, control.stop or StopRequest())
+        with lock_folder(folder):
+            remove_partial_files(folder)
+            if started:
+                run.restore()
+            else:
+                (folder / FILE_NAME).unlink(missing_ok=True)
+                remove_checkpoints(folder)
+            run.train(epochs, control.quiet, control.stop or StopRequest())
         probe.remove()
         lr = min(group["lr"] for group in program.optimizer.param_groups) if smallest_lr is None else smallest_lr
         batch = len(next(iter(program.loader))[0])

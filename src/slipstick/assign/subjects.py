@@ -12,7 +12,7 @@ from slipstick.assign.probe_training import known_statistics, probe_training
 from slipstick.assign.run_control import RunControl
 from slipstick.precision.statistics import Statistics
 from slipstick.train import Experiment, run_folder
-from slipstick.train.checkpoints import has_checkpoint
+from slipstick.train.checkpoint_files import has_checkpoint
 from slipstick.train.run_folder import check_folder, folder_state
 
 PROBED = "probed"

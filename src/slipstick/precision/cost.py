@@ -34,19 +34,44 @@ count is a lower bound and says so (``Cost.complete``).
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from slipstick.errors import SpecificationError
 from slipstick.precision.assignment import Assignment, LogPrecision, Precision
 from slipstick.precision.explanation import KINDS
 from slipstick.precision.lns import LNSAssignment, LNSLayer
-from slipstick.precision.statistics import LayerStatistics, Statistics
 
 _SIGNIFICAND = 24
 _EXPONENT = 8
 _FLOAT = 32
+
+
+class SizedLayer(Protocol):
+    """What costs ask of a layer, as ``LayerStatistics`` and ``LayerSizes`` have it."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def weight_shape(self) -> tuple[int, ...]: ...
+
+    @property
+    def input_shape(self) -> tuple[int, ...]: ...
+
+    @property
+    def output_shape(self) -> tuple[int, ...]: ...
+
+    @property
+    def macs(self) -> int: ...
+
+
+class SizedNetwork(Protocol):
+    """Layers in the order of the forward pass."""
+
+    @property
+    def layers(self) -> Sequence[SizedLayer]: ...
 
 
 @dataclass(frozen=True)
@@ -206,16 +231,16 @@ class Cost:
         }
 
 
-def cost(statistics: Statistics, design: Design, batch: int = 1) -> Cost:
-    """The three costs of one training step of the network that the statistics are of.
+def cost(network: SizedNetwork, design: Design, batch: int = 1) -> Cost:
+    """The three costs of one training step of a network: its ``Statistics`` or its ``NetworkSizes``.
 
     batch: samples of a step. Weight gradients are summed over them.
     """
     if not isinstance(batch, int) or isinstance(batch, bool) or batch < 1:
         raise SpecificationError(f"cost(batch={batch!r}): must be a positive integer")
     layers = tuple(
-        _layer_cost(layer, design.widths(layer.name), batch, first=layer is statistics.layers[0])
-        for layer in statistics.layers
+        _layer_cost(layer, design.widths(layer.name), batch, first=layer is network.layers[0])
+        for layer in network.layers
     )
     return Cost(design.name, batch, layers)
 
@@ -234,7 +259,7 @@ def dot_products(count: int, macs: int, x: Width, y: Width) -> int:
     return macs * x.bits * y.bits + additions * (x.bits + y.bits + carries - 1)
 
 
-def _layer_cost(layer: LayerStatistics, widths: LayerWidths, batch: int, first: bool) -> LayerCost:
+def _layer_cost(layer: SizedLayer, widths: LayerWidths, batch: int, first: bool) -> LayerCost:
     weights, inputs, outputs = (
         math.prod(shape) for shape in (layer.weight_shape, layer.input_shape, layer.output_shape)
     )

@@ -58,7 +58,7 @@ class LayerQuantizers(nn.Module):
         device = next(layer.module.parameters()).device
         if not path:
             return TensorQuantizer(spec, f"{role} of {layer.title}", self.generator, device)
-        shape = _parameter(layer.module, path).shape
+        shape = parameter_at(layer.module, path).shape
         return TensorQuantizer(
             spec, f"{role} of {layer.title}.{path}", self.generator, device, shape, layer.kind.channel
         )
@@ -76,7 +76,7 @@ class LayerQuantizers(nn.Module):
                 weight = weight if "update" in self.specs else None
             for quantizer in (weight, stored):
                 if quantizer is not None and quantizer.spec.range.kind == "calibrated":
-                    quantizer.observe(_parameter(module, path))
+                    quantizer.observe(parameter_at(module, path))
             if stored is not None:
                 self.stored[_key(path)] = stored
             if gradient is not None:
@@ -100,7 +100,7 @@ class LayerQuantizers(nn.Module):
             hook.remove()
         module.__dict__.pop("forward", None)
         for path in reversed(self.paths):
-            parameter = _parameter(module, path)
+            parameter = parameter_at(module, path)
             if hasattr(parameter, _GRADIENT_HOOK):
                 getattr(parameter, _GRADIENT_HOOK).remove()
                 delattr(parameter, _GRADIENT_HOOK)
@@ -135,7 +135,7 @@ class LayerQuantizers(nn.Module):
             assert isinstance(weight, TensorQuantizer)
         else:
             weight = self._stored("weight")
-            weight.used_scale = weight.scale(_parameter(module, "weight"))
+            weight.used_scale = weight.scale(parameter_at(module, "weight"))
         arithmetic = product.arithmetic(self.recipe.product_format(self.specs))
         gradient = self.activation_gradient
         return LayerProduct(arithmetic, geometry_of(module), self.activation, weight, gradient, product.backward)
@@ -154,7 +154,7 @@ class LayerQuantizers(nn.Module):
         """The weights that are kept on a grid, with their paths."""
         for path in self.paths:
             if _key(path) in self.stored:
-                yield path, _parameter(module, path)
+                yield path, parameter_at(module, path)
 
     @torch.no_grad()
     def round_stored(self, module: nn.Module, only: set[int] | None = None) -> None:
@@ -180,7 +180,7 @@ class LayerQuantizers(nn.Module):
         """Round the gradients of the weights; a parameter that is new (a deep copy) gets its hook here."""
         for path in self.paths:
             if _key(path) in self.gradients:
-                parameter = _parameter(module, path)
+                parameter = parameter_at(module, path)
                 if parameter.requires_grad and not hasattr(parameter, _GRADIENT_HOOK):
                     hook = parameter.register_hook(partial(self._round_gradient, path))
                     setattr(parameter, _GRADIENT_HOOK, hook)
@@ -260,7 +260,7 @@ def _key(path: str) -> str:
     return path.replace(".", "-")  # names of modules have no dots
 
 
-def _parameter(module: nn.Module, path: str) -> nn.Parameter:
+def parameter_at(module: nn.Module, path: str) -> nn.Parameter:
     """The parameter itself, below a parametrisation if there is one."""
     owner, attribute = owner_of(module, path)
     if parametrize.is_parametrized(owner, attribute):

@@ -1,28 +1,27 @@
-"""The state of a run on disk: tensors in safetensors, the rest in JSON, no pickle.
+"""The state of a run, and that state in a checkpoint: tensors in safetensors, the rest in JSON, no pickle.
 
-checkpoint.json names its tensor file and that file's hash and is replaced last, so at every moment it is either the
-old checkpoint or the new one.
+Weights and the optimiser's state are there as integer codes where they lie on the grid of the run's arithmetic. How
+the files are written, checked and kept is in ``checkpoint_files``. The learning rate and the order of the data need no
+state of their own: they are functions of the experiment and the position.
 """
 
 import base64
-import hashlib
-import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import load_file, save_file
 from torch import nn
 
 from slipstick.errors import SpecificationError
+from slipstick.formats import LNS
 from slipstick.quantize import Quantization
-from slipstick.train.atomic_files import replace_atomically, write_json
+from slipstick.train.checkpoint_files import KEEP, Index, newest_index, open_newest, write_checkpoint
 from slipstick.train.metrics import Totals
 from slipstick.train.observer import Observer
+from slipstick.train.stored_tensors import Tensors, save_tensors
 
-_INDEX = "checkpoint.json"
-_VERSION = 1
 _OBSERVER = "observer."
 _UNREADABLE = (OSError, KeyError, TypeError, ValueError, RuntimeError)
 
@@ -40,13 +39,17 @@ class Position:
 
 @dataclass(frozen=True)
 class Checkpoint:
+    """What is saved besides network, optimiser and generators.
+
+    metrics_bytes: the length of metrics.csv. execution: what the run is executed in, as data. test_accuracy: where the
+    network as it is was tested. distances: the text of distances.json.
+    """
+
     position: Position
     metrics_bytes: int
     execution: dict[str, Any]
-
-
-def has_checkpoint(folder: Path) -> bool:
-    return (folder / _INDEX).is_file()
+    test_accuracy: float | None = None
+    distances: str | None = None
 
 
 def save_checkpoint(
@@ -56,41 +59,28 @@ def save_checkpoint(
     optimizer: torch.optim.Optimizer,
     quantization: Quantization | None = None,
     observer: Observer | None = None,
+    *,
+    formats: Sequence[LNS] = (),
+    keep: int = KEEP,
 ) -> None:
-    """Write the state, PyTorch's CPU generator and that of the recipe included, then remove older tensor files."""
-    tensors = {f"model.{name}": tensor for name, tensor in model.state_dict().items()}
-    values: dict[str, dict[str, Any]] = {}
-    names = _names(model, optimizer)
-    for index, state in optimizer.state_dict()["state"].items():
-        for key, value in state.items():
-            if isinstance(value, torch.Tensor):
-                tensors[f"optimizer.{names[index]}.{key}"] = value
-            else:
-                values.setdefault(names[index], {})[key] = value
-    if observer is not None:
-        tensors |= {f"{_OBSERVER}{name}": tensor for name, tensor in observer.state_dict().items()}
-    position = checkpoint.position
-    file = f"checkpoint-{position.epoch:04d}-{position.step:06d}.safetensors"
-    contiguous = {name: tensor.detach().contiguous() for name, tensor in tensors.items()}
-    replace_atomically(folder / file, lambda temporary: save_file(contiguous, temporary))
-    index = {
-        "version": _VERSION,
-        "tensors": file,
-        "tensors_sha256": _sha256(folder / file),
-        "position": asdict(position),
-        "metrics_bytes": checkpoint.metrics_bytes,
+    """Add the state to the checkpoints, PyTorch's CPU generator and that of the recipe included.
+
+    formats: on whose grids numbers may lie, the first that fits is taken. keep: so many of the last checkpoints stay,
+    besides the one with the best accuracy. Raises StorageError.
+    """
+    tensors, values = _state(model, optimizer)
+    watched = {} if observer is None else {f"{_OBSERVER}{name}": t for name, t in observer.state_dict().items()}
+    content: Index = {
+        **asdict(checkpoint),
         "optimizer_values": values,
+        "learning_rates": [group["lr"] for group in optimizer.param_groups],
         "generator": _text(torch.get_rng_state()),
-        "execution": checkpoint.execution,
         "torch": str(torch.__version__),
     }
     if quantization is not None:
         generators = quantization.state_dict()["generator"]
-        index["rounding_generators"] = {device: _text(state) for device, state in generators.items()}
-    write_json(folder / _INDEX, index)
-    for old in folder.glob("checkpoint-*.safetensors"):
-        if old.name != file:
-            old.unlink()
+        content["rounding_generators"] = {device: _text(state) for device, state in generators.items()}
+    write_checkpoint(folder, content, lambda file: save_tensors(tensors | watched, file, formats), keep)
 
 
 def load_checkpoint(
@@ -100,9 +90,12 @@ def load_checkpoint(
     quantization: Quantization | None = None,
     observer: Observer | None = None,
 ) -> Checkpoint:
-    """Restore model, optimiser and the generators. Raises SpecificationError where the files are damaged."""
+    """Restore model, optimiser and the generators from the newest checkpoint that is whole, and set damaged ones aside.
+
+    Raises SpecificationError where none is, or it belongs to another run.
+    """
+    index, tensors = open_newest(folder, set_aside=True)
     try:
-        index, tensors = _open(folder)
         _restore(tensors, index["optimizer_values"], model, optimizer)
         if observer is not None:
             observer.load_state_dict(_observed(tensors, folder))
@@ -112,20 +105,23 @@ def load_checkpoint(
         if quantization is not None:
             generators = {device: _tensor(text) for device, text in index["rounding_generators"].items()}
             quantization.load_state_dict({"generator": generators})
-        return Checkpoint(Position(**position), index["metrics_bytes"], index["execution"])
+        others = {key: index[key] for key in ("metrics_bytes", "execution", "test_accuracy", "distances")}
+        return Checkpoint(Position(**position), **others)
     except _UNREADABLE as error:
         if isinstance(error, SpecificationError):
             raise
-        raise SpecificationError(f"{folder / _INDEX}: cannot be read ({_reason(error)}); use --overwrite") from None
+        raise SpecificationError(
+            f"{folder}: its checkpoint cannot be read ({_reason(error)}); use --overwrite"
+        ) from None
 
 
-def read_model_state(folder: Path) -> tuple[dict[str, torch.Tensor], bool]:
-    """Parameters and buffers in the checkpoint of a run folder, and whether they are a quantised model's.
+def read_model_state(folder: Path) -> tuple[Tensors, bool]:
+    """Parameters and buffers in the newest whole checkpoint of a run folder, and whether they are a quantised model's.
 
-    Raises SpecificationError where the files are damaged.
+    Raises SpecificationError where there is none.
     """
     try:
-        index, tensors = _open(folder)
+        index, tensors = open_newest(folder)
         return _of_model(tensors), "recipe" in index["execution"]
     except _UNREADABLE as error:
         raise SpecificationError(
@@ -133,53 +129,49 @@ def read_model_state(folder: Path) -> tuple[dict[str, torch.Tensor], bool]:
         ) from None
 
 
-def read_observer_state(folder: Path) -> dict[str, torch.Tensor]:
+def read_observer_state(folder: Path) -> Tensors:
     """What the observer of a run had seen at its checkpoint. Raises SpecificationError where nobody watched."""
-    try:
-        return _observed(_open(folder)[1], folder)
-    except _UNREADABLE as error:
-        if isinstance(error, SpecificationError):
-            raise
-        raise SpecificationError(f"{folder / _INDEX}: cannot be read ({_reason(error)}); use --overwrite") from None
+    return _observed(open_newest(folder)[1], folder)
 
 
 def checkpoint_hash(folder: Path) -> str | None:
-    """The hash of the tensors in the checkpoint of a run folder; None where there is none."""
+    """The hash of the tensors in the newest whole checkpoint of a run folder; None where there is none."""
     try:
-        return str(json.loads((folder / _INDEX).read_text(encoding="utf-8"))["tensors_sha256"])
-    except (OSError, KeyError, TypeError, ValueError):
+        return str(newest_index(folder)["tensors_sha256"])
+    except SpecificationError:
         return None
 
 
-def _observed(tensors: dict[str, torch.Tensor], folder: Path) -> dict[str, torch.Tensor]:
+def _observed(tensors: Tensors, folder: Path) -> Tensors:
     state = {name.removeprefix(_OBSERVER): t for name, t in tensors.items() if name.startswith(_OBSERVER)}
     if not state:
         raise SpecificationError(f"{folder}: was not watched from its beginning; use --overwrite, or another --out")
     return state
 
 
-def _open(folder: Path) -> tuple[dict[str, Any], dict[str, torch.Tensor]]:
-    """The index of a checkpoint and its tensors."""
-    index = json.loads((folder / _INDEX).read_text(encoding="utf-8"))
-    if index["version"] != _VERSION:
-        raise SpecificationError(f"{folder}: checkpoint version {index['version']}, this build reads {_VERSION}")
-    file = folder / index["tensors"]
-    if _sha256(file) != index["tensors_sha256"]:
-        raise SpecificationError(f"{file}: does not match its checkpoint; start again with --overwrite")
-    return index, load_file(file)
-
-
 def _reason(error: Exception) -> str:
     return (str(error).splitlines() or [type(error).__name__])[0]
 
 
-def _of_model(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+def _of_model(tensors: Tensors) -> Tensors:
     return {name.removeprefix("model."): t for name, t in tensors.items() if name.startswith("model.")}
 
 
-def _restore(
-    tensors: dict[str, torch.Tensor], values: dict[str, Any], model: nn.Module, optimizer: torch.optim.Optimizer
-) -> None:
+def _state(model: nn.Module, optimizer: torch.optim.Optimizer) -> tuple[Tensors, dict[str, dict[str, Any]]]:
+    """Tensors by name, and by parameter what else the optimiser keeps."""
+    tensors = {f"model.{name}": tensor for name, tensor in model.state_dict().items()}
+    values: dict[str, dict[str, Any]] = {}
+    names = _names(model, optimizer)
+    for index, state in optimizer.state_dict()["state"].items():
+        for key, value in state.items():
+            if isinstance(value, torch.Tensor):
+                tensors[f"optimizer.{names[index]}.{key}"] = value
+            else:
+                values.setdefault(names[index], {})[key] = value
+    return tensors, values
+
+
+def _restore(tensors: Tensors, values: dict[str, Any], model: nn.Module, optimizer: torch.optim.Optimizer) -> None:
     model.load_state_dict(_of_model(tensors))
     names = _names(model, optimizer)
     state: dict[int, dict[str, Any]] = {}
@@ -205,8 +197,3 @@ def _text(state: torch.Tensor) -> str:
 
 def _tensor(text: str) -> torch.Tensor:
     return torch.frombuffer(bytearray(base64.b64decode(text)), dtype=torch.uint8)
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -252,10 +252,16 @@ class Experiment(Section):
         optimiser. A recipe is attached, and its ranges are calibrated, with them in place.
     loss_scale: a power of two. Gradients are taken of the loss times it, and divided by it before the optimiser steps,
         all in the arithmetic: what keeps small gradients above the last bit of a linear format.
+    micro_batches: a power of two. Every batch is cut into so many equal parts, computed one by one or by several
+        processes (torchrun); their gradients are added in the arithmetic, by ``slipstick.train.micro_batches``.
     epochs: 0 trains nothing and evaluates the network as it starts.
     variant: words added to the run's name and folder. A comparison sets them where runs would share a folder.
     threads: changes speed; for "fp32" also PyTorch's own bits. Default: PyTorch's choice.
-    log_every, checkpoint_minutes: how often metrics are written and how often, besides each epoch's end, a checkpoint.
+    log_every: steps from one row of metrics to the next.
+    checkpoint_minutes, checkpoint_steps: how often, besides each epoch's end, a checkpoint is taken.
+    checkpoint_keep: how many of the last checkpoints are kept, besides the one with the best test accuracy.
+    watch_every: steps from one that ``slipstick.Watch`` looks at to the next, 0 for none. Default: 50; with a
+        recipe, whose steps are short, 100; in float32 0.
     """
 
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
@@ -277,11 +283,15 @@ class Experiment(Section):
     schedule: Schedule = Constant()
     loss_scale: Annotated[float, Field(gt=0), AfterValidator(_power_of_two)] = 1.0
     batch: Annotated[int, Field(ge=2)] = 64
+    micro_batches: Annotated[int, Field(ge=1), AfterValidator(_power_of_two)] = 1
     epochs: Annotated[int, Field(ge=0)] = 10
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
     threads: Annotated[int, Field(ge=1, le=1024)] | None = None
     log_every: Annotated[int, Field(ge=1)] = 20
     checkpoint_minutes: Annotated[float, Field(gt=0)] = 10.0
+    checkpoint_steps: Annotated[int, Field(ge=1)] | None = None
+    checkpoint_keep: Annotated[int, Field(ge=1)] = 3
+    watch_every: Annotated[int, Field(ge=0)] | None = None
 
     @model_validator(mode="after")
     def _update_fits(self) -> "Experiment":
@@ -293,6 +303,18 @@ class Experiment(Section):
         for name, text in (self.override or {}).items():
             if floats or not isinstance(resolve_arithmetic(text), LogArithmetic):
                 raise ValueError(f"override {name!r} = {text!r} does not go with arithmetic = {self.arithmetic!r}")
+        return self
+
+    @model_validator(mode="after")
+    def _micro_batches_fit(self) -> "Experiment":
+        if self.batch % self.micro_batches:
+            raise ValueError(
+                f"batch = {self.batch} cannot be cut into micro_batches = {self.micro_batches} equal parts"
+            )
+        if self.micro_batches > 1 and (self.quantize is not None or self.precision is not None):
+            raise ValueError(
+                "micro_batches adds gradients in an arithmetic; it does not go with quantize or precision; drop it"
+            )
         return self
 
     @model_validator(mode="after")

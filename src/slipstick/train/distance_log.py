@@ -1,12 +1,11 @@
 """The distances that log additions see, measured at some steps of a run: distances.json of its folder."""
 
-from pathlib import Path
+import json
 
 from slipstick.arithmetic import LogArithmetic
-from slipstick.arithmetic.distances import FILE_NAME, RecordedDistances, read_distances
+from slipstick.arithmetic.distances import RecordedDistances
 from slipstick.aten.recording import DistanceRecorder
 from slipstick.errors import SpecificationError
-from slipstick.train.atomic_files import write_text
 from slipstick.train.config import Experiment, resolve_arithmetic
 
 RECORD_EVERY = 20
@@ -39,15 +38,12 @@ class DistanceLog:
             step = RecordedDistances(self._recorded.format, 1, recorder.histograms())
             self._recorded = self._recorded.merge(step)
 
-    def restore(self, folder: Path) -> None:
-        """Go on from the file that is there, if one is. Raises SpecificationError where it cannot be."""
-        file = folder / FILE_NAME
-        if not file.is_file():
-            return
-        try:
-            self._recorded = read_distances(file).merge(self._recorded)
-        except SpecificationError as error:
-            raise SpecificationError(f"{error}; remove {file} to start a new one") from None
+    def restore(self, text: str | None) -> None:
+        """Go on from what ``text`` was at a checkpoint, if the run was recorded by then."""
+        if text is not None:
+            self._recorded = RecordedDistances.from_dict(json.loads(text)).merge(self._recorded)
 
-    def write(self, folder: Path) -> None:
-        write_text(folder / FILE_NAME, self._recorded.to_json())
+    @property
+    def text(self) -> str:
+        """The text of the file."""
+        return self._recorded.to_json()

@@ -1,4 +1,4 @@
-"""What a run was made with: versions, machine, instruction set, threads."""
+"""What a run was made with: versions, the commit of the code, machine, instruction set, threads."""
 
 import os
 import platform
@@ -11,12 +11,14 @@ import torch
 
 import slipstick
 from slipstick.kernels.spec import instruction_set
+from slipstick.train.code_version import code_version
 
 
 def environment() -> dict[str, Any]:
     return {
         "time": datetime.now(UTC).isoformat(timespec="seconds"),
         "slipstick": slipstick.__version__,
+        **code_version(),
         "torch": str(torch.__version__),
         "numpy": np.__version__,
         "datasets": _version("datasets"),

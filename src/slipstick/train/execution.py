@@ -10,6 +10,7 @@ from torch import nn
 import slipstick as ss
 from slipstick.arithmetic import Arithmetic, LogArithmetic
 from slipstick.aten.recording import DistanceRecorder
+from slipstick.formats import LNS
 from slipstick.quantize import Quantization, Recipe
 from slipstick.train.config import Experiment, resolve_arithmetic
 from slipstick.train.naming import tables_hash
@@ -59,6 +60,12 @@ class Execution:
         """Put parameters and buffers on the grid that they are updated on."""
         if self.compute is not None:
             ss.snap_(model, self.update or self.compute)
+
+    @property
+    def formats(self) -> tuple[LNS, ...]:
+        """On whose grids weights and the optimiser's state lie: of the update, then of single modules."""
+        arithmetics = (self.update or self.compute, *self.override.values())
+        return tuple(dict.fromkeys(each.format for each in arithmetics if isinstance(each, LogArithmetic)))
 
     def describe(self) -> dict[str, Any]:
         """For checkpoints: the arithmetics as data, and hashes of what their adders do; the recipe as data."""

@@ -104,6 +104,9 @@ def _choices(
 ) -> list[RunChoice]:
     runs, listed = data.pop("runs", None), data.pop("arithmetics", None)
     if arithmetics:
+        for key in (given.partition("=")[0].partition(".")[0].strip() for given in overrides):
+            if key in _WHAT_RUNS_CHOOSE:
+                raise SpecificationError(f"--set {key}: --arithmetic replaces it; list the runs in a file, as [[runs]]")
         return [validate(RunChoice, {"arithmetic": text}, "--arithmetic") for text in arithmetics]
     if runs is not None and listed is not None:
         raise SpecificationError(f"{source}: has both 'runs' and 'arithmetics'; keep one")

@@ -10,7 +10,8 @@ from torch import nn
 from slipstick.errors import SpecificationError
 from slipstick.quantize.layer_quantizers import CHILD
 from slipstick.train.atomic_files import write_json
-from slipstick.train.checkpoints import checkpoint_hash, has_checkpoint, read_model_state
+from slipstick.train.checkpoint_files import has_checkpoint
+from slipstick.train.checkpoints import checkpoint_hash, read_model_state
 
 _RECORD = "initial_weights.json"
 _PARAMETRIZATIONS = "parametrizations"

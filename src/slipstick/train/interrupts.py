@@ -26,6 +26,10 @@ class StopRequest:
         """The number of the signal that asked to stop."""
         return self._received
 
+    def ask(self, signal_number: int) -> None:
+        """As if this process had been sent the signal."""
+        self._received = signal_number
+
     def __enter__(self) -> "StopRequest":
         if threading.current_thread() is threading.main_thread():
             for number in (signal.SIGINT, signal.SIGTERM):

@@ -3,11 +3,16 @@
 import csv
 import io
 import os
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from slipstick.train.atomic_files import replace_atomically
+from slipstick.errors import SpecificationError
+from slipstick.train.append_only import AppendOnlyFile
+from slipstick.train.atomic_files import write_text, writing
+
+FILE_NAME = "metrics.csv"
 
 
 @dataclass
@@ -62,20 +67,27 @@ class Row:
 
 
 class MetricsLog:
-    """Appends rows to metrics.csv and to TensorBoard's event file in one run folder."""
+    """Appends rows to metrics.csv and to TensorBoard's event file in one run folder, each at once.
+
+    Every method raises StorageError where the disk refuses.
+    """
 
     def __init__(self, folder: Path, keep_bytes: int | None = None, step: int = 0) -> None:
-        """``keep_bytes``: resume a file that had this length at ``step``; what was written since is dropped."""
-        from torch.utils.tensorboard import SummaryWriter
+        """``keep_bytes``: resume a file that had this length at ``step``; what was written since is dropped.
 
-        self._path = folder / "metrics.csv"
+        Raises SpecificationError where it is shorter.
+        """
+        from slipstick.train.event_file import EventFile
+
+        path = folder / FILE_NAME
         if keep_bytes is None:
-            header = ",".join(field.name for field in fields(Row)) + "\n"
-            replace_atomically(self._path, lambda temporary: _write(temporary, header))
+            write_text(path, ",".join(field.name for field in fields(Row)) + "\n")
         else:
-            os.truncate(self._path, keep_bytes)
-        self._file = self._path.open("a", newline="", encoding="utf-8")
-        self._board = SummaryWriter(folder / "tensorboard", purge_step=None if keep_bytes is None else step + 1)
+            _require_bytes(path, keep_bytes)
+            with writing(path):
+                os.truncate(path, keep_bytes)
+        self._file = AppendOnlyFile(path)
+        self._board = EventFile(folder / "tensorboard", purge_step=None if keep_bytes is None else step + 1)
 
     def __enter__(self) -> "MetricsLog":
         return self
@@ -88,25 +100,35 @@ class MetricsLog:
         values = asdict(row)
         line = io.StringIO()
         csv.writer(line, lineterminator="\n").writerow(["" if v is None else v for v in values.values()])
-        self._file.write(line.getvalue())
-        self._file.flush()
+        self._file.write(line.getvalue().encode())
         for name in ("lr", "train_loss", "train_accuracy", "test_loss", "test_accuracy", "step_seconds"):
             if values[name] is not None:
                 self._board.add_scalar(f"{row.kind}/{name}", values[name], row.step)
 
+    def watched(self, step: int, scalars: Mapping[str, float]) -> None:
+        """What watching the step has seen, for TensorBoard."""
+        for name, value in scalars.items():
+            self._board.add_scalar(f"watch/{name}", value, step)
+
     def sync(self) -> int:
         """Bring the rows to disk; returns the length of the file."""
-        self._file.flush()
-        os.fsync(self._file.fileno())
-        self._board.flush()
-        return self._path.stat().st_size
+        self._board.sync()
+        return self._file.sync()
 
 
 def read_metrics(folder: Path) -> list[Row]:
     """The rows of a run folder; a last line that a crash cut short is left out."""
-    text = (folder / "metrics.csv").read_text(encoding="utf-8")
+    text = (folder / FILE_NAME).read_text(encoding="utf-8")
     complete = text[: text.rfind("\n") + 1]
     return [_row(record) for record in csv.DictReader(io.StringIO(complete))]
+
+
+def _require_bytes(path: Path, count: int) -> None:
+    length = path.stat().st_size if path.is_file() else 0
+    if length < count:
+        raise SpecificationError(
+            f"{path}: has lost rows since the checkpoint: {length} bytes of {count}; bring it back, or use --overwrite"
+        )
 
 
 def _row(record: dict[str, Any]) -> Row:
@@ -125,7 +147,3 @@ def _row(record: dict[str, Any]) -> Row:
         step_seconds=number("step_seconds"),
         elapsed_seconds=float(record["elapsed_seconds"]),
     )
-
-
-def _write(path: Path, text: str) -> None:
-    path.write_text(text, encoding="utf-8")

@@ -5,31 +5,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    SpinnerColumn,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
+from rich.progress import MofNCompleteColumn, Progress, TextColumn
+
+from slipstick.progress_bars import progress_bars
 
 
 def _progress(console: Console) -> Progress:
-    return Progress(
-        SpinnerColumn(),
-        TextColumn("{task.description}"),
-        BarColumn(bar_width=24),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TextColumn("left"),
-        TimeRemainingColumn(),
-        TextColumn("{task.fields[metrics]}"),
-        console=console,
-        transient=True,
-        disable=not console.is_terminal,
-    )
+    return progress_bars(console, MofNCompleteColumn(), TextColumn("{task.fields[metrics]}"))
 
 
 @contextmanager
@@ -80,6 +62,10 @@ class TrainingProgress:
             highlight=False,
             soft_wrap=True,
         )
+
+    def warning(self, text: str) -> None:
+        """Something that is about to fail."""
+        self._console.print(f"{self._label}: warning: {text}", highlight=False, markup=False, soft_wrap=True)
 
     def evaluation(self, test_loss: float, test_accuracy: float) -> None:
         """The one line of a run that trains nothing."""

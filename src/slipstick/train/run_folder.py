@@ -2,9 +2,15 @@
 
 experiment.toml   the resolved experiment          metrics.csv           rows per interval and per epoch
 environment.json  versions and machine             tensorboard/          the same for TensorBoard
-audit.json        operators of the first step      checkpoint*           the last checkpoint
+audit.json        operators of the first step      checkpoint-*          the last checkpoints and the best
 distances.json    what --record-d measured         initial_weights.json  the checkpoint that it started from
+watch.jsonl       what slipstick.Watch saw, a line for each step looked at
 result.json       written at the end: its presence means that the run is complete
+.lock             held by the process that writes here
+
+One process at a time writes here, see ``folder_lock``. Every file but metrics.csv and TensorBoard's is replaced whole
+or not at all; those two grow row by row and are cut back to the checkpoint that a run goes on from. So a run may end at
+any moment, by a kill, a power cut or a full disk, and go on from its last checkpoint to the same end.
 """
 
 import json
@@ -15,16 +21,20 @@ from pathlib import Path
 from typing import Any, Literal
 
 from slipstick.errors import SpecificationError
-from slipstick.train.atomic_files import write_json, write_text
-from slipstick.train.checkpoints import has_checkpoint
+from slipstick.train.atomic_files import write_json, write_text, writing
+from slipstick.train.checkpoint_files import has_checkpoint, remove_checkpoints
 from slipstick.train.config import Experiment
 from slipstick.train.environment import environment
 from slipstick.train.experiment_files import experiment_toml
+from slipstick.train.folder_lock import FILE_NAME as LOCK
 from slipstick.train.initial_weights import check_initial_weights, record_initial_weights, started_from
 
 _RESULT = "result.json"
 _EXPERIMENT = "experiment.toml"
-_FREE_TO_CHANGE = ("label", "out", "log_every", "checkpoint_minutes")
+_FREE_TO_CHANGE = (
+    *("label", "out", "log_every", "watch_every"),
+    *("checkpoint_minutes", "checkpoint_steps", "checkpoint_keep"),
+)
 
 
 @dataclass(frozen=True)
@@ -62,19 +72,17 @@ def folder_state(folder: Path) -> State:
 def prepare_folder(folder: Path, experiment: Experiment, resume: bool, overwrite: bool) -> State:
     """Decide what happens in ``folder`` and make it ready for a new run where it is one.
 
-    Raises SpecificationError where a run is there that may be neither resumed nor replaced.
+    Raises SpecificationError where a run is there that may be neither resumed nor replaced, StorageError where nothing
+    can be written.
     """
     state = check_folder(folder, experiment, resume, overwrite)
     if state == "absent":
-        try:
-            if (folder / _EXPERIMENT).is_file():
-                shutil.rmtree(folder)
+        with writing(folder):
             folder.mkdir(parents=True, exist_ok=True)
-            write_text(folder / _EXPERIMENT, experiment_toml(experiment))
-            if experiment.weights is not None:
-                record_initial_weights(folder, experiment.weights)
-        except OSError as error:
-            raise SpecificationError(f"{folder}: cannot be written: {error.strerror}; choose another --out") from None
+            _clear(folder)
+        write_text(folder / _EXPERIMENT, experiment_toml(experiment))
+        if experiment.weights is not None:
+            record_initial_weights(folder, experiment.weights)
     return state
 
 
@@ -125,6 +133,22 @@ def read_experiment(folder: Path) -> Experiment:
         return Experiment.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
     except (OSError, ValueError) as error:
         raise SpecificationError(f"{path}: cannot be read ({str(error).splitlines()[0]})") from None
+
+
+def _clear(folder: Path) -> None:
+    """Remove an old run, except its lock file; what else lies in a folder that holds none stays.
+
+    What says that a run is complete goes first, what says that it is one goes last, should this be interrupted.
+    """
+    (folder / _RESULT).unlink(missing_ok=True)
+    remove_checkpoints(folder)
+    if (folder / _EXPERIMENT).is_file():
+        for entry in folder.iterdir():
+            if entry.is_dir() and not entry.is_symlink():
+                shutil.rmtree(entry)
+            elif entry.name not in (_EXPERIMENT, LOCK):
+                entry.unlink()
+        (folder / _EXPERIMENT).unlink()
 
 
 def _require_same(folder: Path, experiment: Experiment) -> None:

@@ -16,8 +16,8 @@ from study_results import CLOCK_NS, LABELS, study, unit, with_check
 from slipstick.errors import SpecificationError
 from slipstick.hardware_study.page import render_page, write_page, write_plots
 from slipstick.hardware_study.results import Check
-from slipstick.hardware_study.text import amount_text, ratio_text
-from slipstick.report.text import NONE
+from slipstick.hardware_study.text import ratio_text
+from slipstick.report.text import NONE, amount_text
 
 
 class Page(HTMLParser):

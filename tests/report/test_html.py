@@ -6,9 +6,12 @@ from pathlib import Path
 import pytest
 
 from slipstick.errors import SpecificationError
-from slipstick.report import compare_runs, read_run, read_runs, render_report, runs_table, write_report
-from slipstick.report.figures import run_colours
+from slipstick.report import contents_of, read_run, read_runs, render_report, runs_table, write_report
+from slipstick.report.facts import introduction
+from slipstick.report.rows import comparison_rows
 from slipstick.report.runs import standard_error
+from slipstick.report.seeds import group_runs
+from slipstick.report.template import write_output
 from slipstick.report.text import accuracy_text, points_text, seconds_text, slowdown_text
 from slipstick.train import run_folder, train
 from slipstick.train.config import Experiment
@@ -31,6 +34,11 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         )
         train(experiment, quiet=True)
     return out / "trial"
+
+
+@pytest.fixture(scope="module")
+def text(folder: Path) -> str:
+    return render_report(read_runs(folder))
 
 
 class Page(HTMLParser):
@@ -59,11 +67,10 @@ class Page(HTMLParser):
         self.words.append(data)
 
 
-def test_the_page_is_self_contained_and_well_formed(folder: Path) -> None:
-    text = render_report(read_runs(folder))
+def test_the_page_is_self_contained_and_well_formed(text: str) -> None:
     page = Page(text)
     assert page.open == []
-    assert len(page.addresses) == 2
+    assert len(page.addresses) == 4 + 6  # two curves, accuracy against bits, the adder; and what was watched
     assert all(address.startswith("data:image/svg+xml;base64,") for address in page.addresses)
     assert not {"script", "link", "iframe"} & set(page.tags)
     assert "url(" not in text
@@ -71,9 +78,9 @@ def test_the_page_is_self_contained_and_well_formed(folder: Path) -> None:
     assert "http" not in re.sub(r"base64,[A-Za-z0-9+/=]+", "", text)
 
 
-def test_the_page_says_what_the_runs_gave(folder: Path) -> None:
+def test_the_page_says_what_the_runs_gave(folder: Path, text: str) -> None:
     runs = read_runs(folder)
-    text = " ".join("".join(Page(render_report(runs)).words).split())
+    text = " ".join("".join(Page(text).words).split())
     for run in runs:
         assert run.label in text
         assert accuracy_text(run.accuracy) in text
@@ -84,18 +91,19 @@ def test_the_page_says_what_the_runs_gave(folder: Path) -> None:
 
 def test_the_page_admits_what_else_differs(folder: Path) -> None:
     first, second = read_runs(folder)
-    assert "Only the arithmetic differs" in render_report([first, second])
-    other = replace(second, experiment=second.experiment.model_copy(update={"seed": 5}))
-    assert "Besides the arithmetic they differ in seed" in render_report([first, other])
+    assert introduction(contents_of([first, second])).endswith("Only the arithmetic differs.")
+    other = replace(second, experiment=second.experiment.model_copy(update={"batch": 5}))
+    text = render_report([first, other])
+    assert "which differ in the arithmetic and in batch" in text
+    assert "not paired; other batch" in text
 
 
-def test_labels_are_escaped(folder: Path) -> None:
-    assert "<b>twelve" not in render_report(read_runs(folder))
+def test_labels_are_escaped(text: str) -> None:
+    assert "<b>twelve" not in text
 
 
-def test_the_same_runs_give_the_same_page(folder: Path) -> None:
-    runs = read_runs(folder)
-    assert render_report(runs) == render_report(runs)
+def test_the_same_runs_give_the_same_page(folder: Path, text: str) -> None:
+    assert render_report(read_runs(folder)) == text
 
 
 def test_runs_are_read_in_the_order_in_which_they_were_started(folder: Path) -> None:
@@ -105,19 +113,14 @@ def test_runs_are_read_in_the_order_in_which_they_were_started(folder: Path) -> 
 
 
 def test_runs_are_compared_with_fp32(folder: Path) -> None:
-    reference, other = compare_runs(read_runs(folder))
-    assert (reference.points, reference.slowdown) == (None, 1.0)
-    assert other.run.accuracy is not None
-    assert reference.run.accuracy is not None
-    assert other.points == pytest.approx(100 * (other.run.accuracy - reference.run.accuracy))
-    assert compare_runs([other.run])[0].slowdown is None
-
-
-def test_the_reference_is_grey_and_no_two_runs_share_a_colour(folder: Path) -> None:
-    runs = read_runs(folder)
-    colours = run_colours([*runs, *runs[1:] * 4])
-    assert colours[0] == run_colours(runs[:1])[0]
-    assert len(set(colours)) == 6
+    reference, other = comparison_rows(group_runs(read_runs(folder)))
+    assert (reference.difference, reference.slowdown) == (None, "1.0x")
+    assert other.difference is not None
+    assert other.difference.points is not None
+    first, second = (row.group.runs[0].accuracy for row in (reference, other))
+    assert other.difference.points.mean == pytest.approx(100 * (second - first))
+    alone = comparison_rows(group_runs([other.group.runs[0]]))[0]
+    assert (alone.difference, alone.slowdown) == (None, "–")  # noqa: RUF001
 
 
 def test_a_run_without_an_epoch_is_reported_too(folder: Path, tmp_path: Path) -> None:
@@ -136,10 +139,10 @@ def test_a_run_without_an_epoch_is_reported_too(folder: Path, tmp_path: Path) ->
 
 
 def test_the_report_is_written_whole_and_a_bad_place_is_one_line(folder: Path, tmp_path: Path) -> None:
-    path = write_report(read_runs(folder), tmp_path / "report.html")
+    path = write_report(read_runs(folder / "fp32"), tmp_path / "report.html")
     assert path.read_text().endswith("</html>\n")
     with pytest.raises(SpecificationError, match="cannot be written"):
-        write_report(read_runs(folder), tmp_path / "nowhere" / "report.html")
+        write_output(tmp_path / "nowhere" / "report.html", "")
 
 
 @pytest.mark.parametrize("content", [None, "", "{}"])

@@ -20,13 +20,20 @@ def save_figure(path: Path, adder: Adder, frac_bits: int, title: str, other: tup
     """Write a PNG, PDF or SVG. other: a second adder to compare with, with its name."""
     figure = Figure(figsize=(11, 6.2), layout="constrained", dpi=130)
     figure.suptitle(title, fontsize=11)
+    draw_adder(figure, adder, frac_bits, other)
+    figure.savefig(path)
+
+
+def draw_adder(
+    figure: Figure, adder: Adder, frac_bits: int, other: tuple[str, Adder] | None = None, name: str = "this design"
+) -> None:
+    """D+ and D- beside the real functions, and their errors in LSBs below, into an empty figure."""
     axes = figure.subplots(2, 2, sharex="col", height_ratios=(3, 2))
     for column, sign in enumerate((1, -1)):
         target = gaussian_target(sign, frac_bits)
-        _draw_function(axes[0, column], target, adder, other)
+        _draw_function(axes[0, column], target, (name, adder), other)
         _draw_error(axes[1, column], target, adder, other)
     axes[0, 0].legend(frameon=False, fontsize=9)
-    figure.savefig(path)
 
 
 def _values(adder: Adder, target: Target) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
@@ -36,13 +43,13 @@ def _values(adder: Adder, target: Target) -> np.ndarray[tuple[int], np.dtype[np.
     return values
 
 
-def _draw_function(axes: Axes, target: Target, adder: Adder, other: tuple[str, Adder] | None) -> None:
+def _draw_function(axes: Axes, target: Target, adder: tuple[str, Adder], other: tuple[str, Adder] | None) -> None:
     one = 1 << target.frac_bits
     octaves = target.distance / one
     axes.plot(octaves, target.real / one, color=_TRUE, linewidth=1, label="real function")
     if other is not None:
         axes.step(octaves, _values(other[1], target) / one, where="mid", color=_OTHER, linewidth=0.9, label=other[0])
-    axes.step(octaves, _values(adder, target) / one, where="mid", color=_TABLE, linewidth=1.2, label="this design")
+    axes.step(octaves, _values(adder[1], target) / one, where="mid", color=_TABLE, linewidth=1.2, label=adder[0])
     axes.set_title("D+, equal signs" if target.sign > 0 else "D-, opposite signs", fontsize=10)
     axes.set_ylabel("octaves")
     if target.sign < 0:

@@ -9,7 +9,6 @@ from typing import Any
 import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
-from matplotlib.colors import to_hex, to_rgb
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
@@ -19,8 +18,9 @@ from slipstick.hardware.exploration import front
 from slipstick.hardware_study.recording import NORMAL, recorded
 from slipstick.hardware_study.results import INERTIAL, ZERO_DELAY, PointResult, StudyResult, UnitResult
 from slipstick.hardware_study.tables import roles
-from slipstick.hardware_study.text import amount_text, operands_text
-from slipstick.report.svg import COLOURS, REFERENCE, STYLE, TEXT, Plot, single_axes, svg_text
+from slipstick.hardware_study.text import operands_text
+from slipstick.report.svg import COLOURS, PALETTE, REFERENCE, STYLE, TEXT, Plot, mixed, single_axes, svg_text
+from slipstick.report.text import amount_text
 
 _MARKERS = ("o", "s", "^", "D")
 _PART_COLOURS = {  # Tol's light palette, which no unit has
@@ -44,8 +44,7 @@ _PLAIN = FuncFormatter(lambda value, _: f"{value:,.10g}")
 
 def unit_colours(result: StudyResult) -> list[str]:
     """By position. Beyond the palette its colours come again, darker."""
-    palette = [*COLOURS, *(_darker(colour) for colour in COLOURS)]
-    others = iter(palette[i % len(palette)] for i in range(len(result.units)))
+    others = iter(PALETTE[i % len(PALETTE)] for i in range(len(result.units)))
     return [REFERENCE if unit.label == result.baseline else next(others) for unit in result.units]
 
 
@@ -267,13 +266,4 @@ def _listed(result: StudyResult) -> str:
 
 
 def _lighter(colour: str) -> str:
-    return _mixed(colour, 1.0, 1 - _LIGHT)
-
-
-def _darker(colour: str) -> str:
-    return _mixed(colour, 0.0, 0.45)
-
-
-def _mixed(colour: str, grey: float, share: float) -> str:
-    red, green, blue = (share * grey + (1 - share) * part for part in to_rgb(colour))
-    return to_hex((red, green, blue))
+    return mixed(colour, 1.0, 1 - _LIGHT)

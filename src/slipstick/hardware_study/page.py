@@ -14,9 +14,9 @@ from slipstick.hardware_study.results import (
     UnitResult,
 )
 from slipstick.hardware_study.tables import GIGA, mean_energy, roles
-from slipstick.hardware_study.text import amount_text, operands_text, ratio_text
-from slipstick.report.template import pictures, render, write_html
-from slipstick.report.text import seconds_text
+from slipstick.hardware_study.text import operands_text, ratio_text
+from slipstick.report.template import pictures, render, write_output
+from slipstick.report.text import amount_text, seconds_text
 from slipstick.train.atomic_files import write_text
 
 Cell = tuple[str, str]
@@ -28,7 +28,7 @@ def write_page(result: StudyResult, path: Path) -> Path:
 
     Raises SpecificationError where it cannot be written.
     """
-    return write_html(path, render_page(result))
+    return write_output(path, render_page(result))
 
 
 def write_plots(result: StudyResult, folder: Path) -> list[Path]:

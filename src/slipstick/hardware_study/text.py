@@ -1,17 +1,6 @@
 """Numbers of a study as a reader wants them, for page and plots alike. Nothing known is a dash."""
 
-import math
-
-from slipstick.report.text import NONE
-
-
-def amount_text(value: float | None) -> str:
-    """Three digits that count, thousands apart."""
-    if value is None:
-        return NONE
-    if value == 0 or not math.isfinite(value):
-        return f"{value:g}"
-    return f"{value:,.{max(0, 2 - math.floor(math.log10(abs(value))))}f}"
+from slipstick.report.text import NONE, amount_text
 
 
 def ratio_text(value: float, base: float) -> str:

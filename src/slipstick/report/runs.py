@@ -2,8 +2,9 @@
 
 import json
 import math
+import os
 import statistics
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,12 +13,18 @@ from slipstick.errors import SpecificationError
 from slipstick.train.config import Experiment, resolve_arithmetic
 from slipstick.train.metrics import Row, read_metrics
 from slipstick.train.naming import run_label
-from slipstick.train.run_folder import Result, folder_state, read_experiment, read_result
+from slipstick.train.run_folder import Result, read_experiment, read_result
+
+Progress = Callable[[str, float], None]
+"""Told what is being done, and the share of it that is."""
 
 
 @dataclass(frozen=True)
 class RunRecord:
-    """One run folder. ``audit`` counts the operators of the first training step; None for fp32."""
+    """One run folder. audit: counts of the operators of the first training step; None for fp32.
+
+    environment: of the first start; empty where it was not recorded.
+    """
 
     folder: Path
     experiment: Experiment
@@ -58,6 +65,10 @@ class RunRecord:
         return self.epochs[-1].test_accuracy if self.epochs else None
 
     @property
+    def test_loss(self) -> float | None:
+        return self.epochs[-1].test_loss if self.epochs else None
+
+    @property
     def step_seconds(self) -> float | None:
         """The median over the logged intervals of their mean time per training step."""
         times = [row.step_seconds for row in self.steps or self.epochs if row.step_seconds is not None]
@@ -80,7 +91,7 @@ def read_run(folder: Path) -> RunRecord:
             folder=folder,
             experiment=read_experiment(folder),
             result=read_result(folder),
-            rows=tuple(read_metrics(folder)),
+            rows=tuple(read_metrics(folder)) if (folder / "metrics.csv").is_file() else (),
             environment=starts[0],
             audit=json.loads(audit.read_text(encoding="utf-8"))["counts"] if audit.is_file() else None,
         )
@@ -90,30 +101,42 @@ def read_run(folder: Path) -> RunRecord:
         raise SpecificationError(f"{folder}: not a readable run folder ({str(error).splitlines()[0]})") from None
 
 
-def read_runs(folder: Path) -> list[RunRecord]:
-    """The run in ``folder``, or the runs in its folders in the order in which they were started."""
-    if not folder.is_dir():
-        raise SpecificationError(f"{folder}: no such folder of runs")
-    if folder_state(folder) != "absent":
-        return [read_run(folder)]
-    children = [child for child in sorted(folder.iterdir()) if child.is_dir() and folder_state(child) != "absent"]
-    if not children:
-        raise SpecificationError(f"{folder}: holds no runs; start one with 'slipstick train' or 'slipstick compare'")
-    return sorted((read_run(child) for child in children), key=lambda run: str(run.environment.get("time")))
-
-
 @dataclass(frozen=True)
-class Comparison:
-    """A run beside the first fp32 run of its group. Differences in accuracy are in points (1/100)."""
+class FoundRuns:
+    """runs: in the order in which they were started. left_out: a line for every run folder that cannot be read."""
 
-    run: RunRecord
-    points: float | None
-    slowdown: float | None
+    runs: tuple[RunRecord, ...]
+    left_out: tuple[str, ...]
 
 
-def compare_runs(runs: Sequence[RunRecord]) -> list[Comparison]:
-    reference = next((run for run in runs if run.experiment.is_fp32), None)
-    return [_beside(run, reference) for run in runs]
+def find_runs(folders: Sequence[Path], progress: Progress | None = None) -> FoundRuns:
+    """Every run in ``folders`` and in their folders, at any depth: of comparisons, of sweeps, or single ones.
+
+    Raises SpecificationError where a folder is not there, or none holds a run that can be read.
+    """
+    places = list({place.resolve(): place for folder in folders for place in _run_folders(folder)}.values())
+    if not places:
+        shown = ", ".join(map(str, folders))
+        raise SpecificationError(f"{shown}: holds no runs; start one with 'slipstick train' or 'slipstick compare'")
+    runs, left_out = [], []
+    for done, place in enumerate(places):
+        if progress is not None:
+            progress("reading runs", done / len(places))
+        try:
+            runs.append(read_run(place))
+        except SpecificationError as error:
+            left_out.append(str(error))
+    if not runs:
+        raise SpecificationError(left_out[0])
+    return FoundRuns(tuple(sorted(runs, key=lambda run: str(run.environment.get("time")))), tuple(left_out))
+
+
+def read_runs(*folders: Path) -> list[RunRecord]:
+    """As ``find_runs``, where every run is to be readable. Raises SpecificationError where one is not."""
+    found = find_runs(folders)
+    if found.left_out:
+        raise SpecificationError(found.left_out[0])
+    return list(found.runs)
 
 
 def standard_error(accuracy: float, images: int) -> float:
@@ -121,13 +144,12 @@ def standard_error(accuracy: float, images: int) -> float:
     return math.sqrt(accuracy * (1 - accuracy) / images)
 
 
-def _beside(run: RunRecord, reference: RunRecord | None) -> Comparison:
-    if reference is None or reference is run:
-        return Comparison(run, None, 1.0 if reference is run else None)
-    points = None
-    if run.accuracy is not None and reference.accuracy is not None:
-        points = 100 * (run.accuracy - reference.accuracy)
-    slowdown = None
-    if run.step_seconds and reference.step_seconds:
-        slowdown = run.step_seconds / reference.step_seconds
-    return Comparison(run, points, slowdown)
+def _run_folders(folder: Path) -> Iterator[Path]:
+    """``folder`` itself or what it holds; a run's own folders hold no run."""
+    if not folder.is_dir():
+        raise SpecificationError(f"{folder}: no such folder of runs")
+    for place, names, files in os.walk(folder):
+        if "experiment.toml" in files and "environment.json" in files:
+            names.clear()
+            yield Path(place)
+        names[:] = sorted(name for name in names if not name.startswith("."))

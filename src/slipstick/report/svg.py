@@ -5,11 +5,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from matplotlib.axes import Axes
+from matplotlib.colors import to_hex, to_rgb
 from matplotlib.figure import Figure
 
 # Okabe and Ito's palette, told apart by colour-blind readers; what others are compared with is the dark grey
 REFERENCE = "#3a3f45"
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
+OTHERS = "#b9bfc7"
 GRID = "#e3e6ea"
 TEXT = "#4a5058"
 
@@ -33,6 +35,16 @@ class Plot:
     title: str
     svg: str
     description: str
+
+
+def mixed(colour: str, grey: float, share: float) -> str:
+    """``share`` of a grey from 0 (black) to 1 (white), the rest ``colour``."""
+    red, green, blue = (share * grey + (1 - share) * part for part in to_rgb(colour))
+    return to_hex((red, green, blue))
+
+
+PALETTE = (*COLOURS, *(mixed(colour, 0.0, 0.45) for colour in COLOURS))
+"""The colours, and again darker."""
 
 
 def single_axes(width: float = 5.2, height: float = 3.5) -> tuple[Figure, Axes]:

@@ -6,30 +6,34 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
-from slipstick.report.figures import run_colours
-from slipstick.report.runs import RunRecord, compare_runs
-from slipstick.report.text import accuracy_text, loss_text, points_text, seconds_text, slowdown_text
+from slipstick.report.rows import Row, comparison_rows
+from slipstick.report.runs import RunRecord
+from slipstick.report.seeds import group_runs
 
 
 def runs_table(runs: Sequence[RunRecord]) -> Table:
-    """Accuracy, loss and time of every run."""
-    table = Table(title=runs[0].experiment.name, title_style="bold", header_style="bold", box=box.SIMPLE_HEAD)
+    """Accuracy, loss and time of every run; of runs that differ in their seed only, the means."""
+    rows = comparison_rows(group_runs(runs))
+    several = any(int(row.seeds) > 1 for row in rows)
+    experiments = dict.fromkeys(run.experiment.name for run in runs)
+    title = ", ".join(experiments) if len(experiments) <= 3 else f"{len(runs)} runs"
+    table = Table(title=title, title_style="bold", header_style="bold", box=box.SIMPLE_HEAD)
     table.add_column("arithmetic", overflow="fold")
-    for name in ("bits", "accuracy", "points", "loss", "step", "time"):
+    names = ("seeds", "accuracy", "points", "step") if several else ("accuracy", "points", "loss", "step", "time")
+    for name in ("bits", *names):
         table.add_column(name, justify="right", no_wrap=True)
-    for compared, label in zip(compare_runs(runs), _labels(runs), strict=True):
-        run = compared.run
-        table.add_row(
-            label if run.status == "finished" else label + Text(f" ({run.status})", style="bold red"),
-            str(run.width),
-            accuracy_text(run.accuracy),
-            points_text(compared.points),
-            loss_text(run.result.test_loss if run.result else None, run.experiment.reads_text),
-            seconds_text(run.step_seconds),
-            slowdown_text(compared.slowdown),
-        )
+    for row in rows:
+        label = _label(row) + Text(f" ({row.group.status})", style="bold red") if row.note else _label(row)
+        if several:
+            points = f"{row.points} ± {row.points_half}" if row.difference else row.points
+            cells = [row.seeds, f"{row.accuracy} ± {row.accuracy_half}", points, row.step]
+        else:
+            cells = [row.accuracy, row.points, row.loss, row.step, row.slowdown]
+        table.add_row(label, row.bits, *cells)
     if len(runs) > 1:
-        table.caption = "points, time: against fp32"
+        table.caption = (
+            "points: against fp32; ±: half a 95 % interval over seeds" if several else "points, time: against fp32"
+        )
     return table
 
 
@@ -39,14 +43,12 @@ def operators_table(runs: Sequence[RunRecord]) -> Table:
     table.add_column("arithmetic", overflow="fold")
     for name in ("defined", "decomposed", "exact", "outside"):
         table.add_column(name, justify="right", no_wrap=True)
-    for run, label in zip(runs, _labels(runs), strict=True):
-        if run.audit_totals is not None:
-            table.add_row(label, *(str(count) for count in run.audit_totals.values()))
+    for row in comparison_rows(group_runs(runs)):
+        totals = next((run.audit_totals for run in row.group.runs if run.audit_totals is not None), None)
+        if totals is not None:
+            table.add_row(_label(row), *(str(count) for count in totals.values()))
     return table
 
 
-def _labels(runs: Sequence[RunRecord]) -> list[Text]:
-    return [
-        Text("■ ", style=colour) + Text(run.label, style="default")
-        for run, colour in zip(runs, run_colours(runs), strict=True)
-    ]
+def _label(row: Row) -> Text:
+    return Text("■ ", style=row.colour) + Text(row.label, style="default")

@@ -30,7 +30,7 @@ def pictures(plots: list[Plot]) -> list[dict[str, str]]:
     ]
 
 
-def write_html(path: Path, text: str) -> Path:
+def write_output(path: Path, text: str) -> Path:
     """Returns the absolute path. Raises SpecificationError where it cannot be written."""
     try:
         write_text(path, text)

@@ -1,8 +1,13 @@
 """Numbers as a reader wants them, for terminal and page alike. Nothing known is a dash."""
 
 import math
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from slipstick.report.intervals import Interval
 
 NONE = "–"  # noqa: RUF001
+MINUS = "−"  # noqa: RUF001 (a true minus sign)
 
 
 def accuracy_text(accuracy: float | None) -> str:
@@ -11,7 +16,7 @@ def accuracy_text(accuracy: float | None) -> str:
 
 def points_text(points: float | None) -> str:
     """A difference of accuracies in points, signed."""
-    return NONE if points is None else f"{points:+.1f}".replace("-", "−")  # noqa: RUF001 (a true minus sign)
+    return NONE if points is None else f"{points:+.1f}".replace("-", MINUS)
 
 
 def seconds_text(seconds: float | None) -> str:
@@ -33,3 +38,24 @@ def loss_text(loss: float | None, per_character: bool = False) -> str:
     if loss is None:
         return NONE
     return f"{loss:.3f} ({loss / math.log(2):.3f} bpc)" if per_character else f"{loss:.3f}"
+
+
+def half_text(interval: "Interval | None", scale: float = 1.0) -> str:
+    """Half an interval, in ``scale`` ths of its unit; a dash where one seed tells nothing."""
+    if interval is None or interval.half is None:
+        return NONE
+    return f"{scale * interval.half:.1f}" if scale * interval.half >= 0.05 or interval.half == 0 else "< 0.1"
+
+
+def amount_text(value: float | None) -> str:
+    """Three digits that count, thousands apart."""
+    if value is None:
+        return NONE
+    if value == 0 or not math.isfinite(value):
+        return f"{value:g}"
+    return f"{value:,.{max(0, 2 - math.floor(math.log10(abs(value))))}f}"
+
+
+def cost_text(value: float) -> str:
+    """Whole numbers in full, others to three digits."""
+    return f"{value:,.0f}" if value == int(value) else amount_text(value)

@@ -60,6 +60,11 @@ lint: $(VENV)/.requirements ## ruff and mypy
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+.PHONY: docs
+docs: $(VENV)/.package ## build the site into build/site; a link that leads nowhere is an error
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --quiet --strict
+	@echo "==> build/site/index.html"
+
 .PHONY: sanitize
 sanitize: $(VENV)/.requirements ## kernel tests with AddressSanitizer and UndefinedBehaviorSanitizer
 	@$(call say,compiling the kernels with sanitizers (a few minutes)); $(call variant,sanitize,SLIPSTICK_SANITIZE); echo "    built in $(elapsed)"

@@ -71,9 +71,9 @@ class StopAtOnce(StopRequest):
 
 
 def file_times() -> dict[Path, int]:
-    """Of all that is computed; the report of the runs is written again."""
+    """Of all that is computed; the report of the runs is written again, and a lock taken again."""
     files = (path for path in Path("runs").rglob("*") if path.is_file() and path.suffix != ".html")
-    return {path: path.stat().st_mtime_ns for path in files}
+    return {path: path.stat().st_mtime_ns for path in files if path.name != ".lock"}
 
 
 def fixed_point_run() -> Path:

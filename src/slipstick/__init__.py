@@ -1,5 +1,7 @@
 """Train PyTorch programs in the arithmetic of hardware that does not exist yet, bit for bit."""
 
+from typing import TYPE_CHECKING, Any
+
 from slipstick import optim
 from slipstick.arithmetic import (
     Adder,
@@ -36,6 +38,9 @@ from slipstick.quantize import (
 
 __version__ = "0.1.0"
 
+if TYPE_CHECKING:
+    from slipstick.watch import Watch
+
 __all__ = [
     "E3M0",
     "E4M3",
@@ -71,6 +76,7 @@ __all__ = [
     "Table",
     "Tree",
     "UnsupportedOperation",
+    "Watch",
     "__version__",
     "codes",
     "dequantize",
@@ -84,3 +90,12 @@ __all__ = [
     "update_phase",
     "use",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """What few programs need is imported when it is first asked for."""
+    if name == "Watch":
+        from slipstick.watch import Watch
+
+        return Watch
+    raise AttributeError(f"module 'slipstick' has no attribute {name!r}")

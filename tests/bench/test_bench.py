@@ -1,18 +1,42 @@
 """The benchmarks run and report what they measured; how fast is not a test's business."""
 
-import time
+from collections.abc import Callable
+from functools import partial
 
 import pytest
 import torch
 
-from slipstick.bench import datapath, dispatch, kernels, timing
+from slipstick.bench import datapath, dispatch, kernels, timing, watching
 from slipstick.bench.training_step import step_cost
+from slipstick.train.config import SmallCNN
+from slipstick.train.metrics import MetricsLog
+from slipstick.watch import WATCH_EVERY, WATCH_RECIPE_EVERY
 
 
-def test_a_slower_candidate_has_a_ratio_below_one() -> None:
-    timed = timing.compare(lambda: time.sleep(0.02), lambda: time.sleep(0.002), repeats=3, least=0.0)
-    assert 0.02 < timed.ratio < 0.5
-    assert timed.candidate > timed.reference
+class Clock:
+    """Stands still but for what work takes of it."""
+
+    now = 0.0
+
+    def perf_counter(self) -> float:
+        return self.now
+
+    def work(self, seconds: float) -> None:
+        self.now += seconds
+
+
+def test_a_slower_candidate_has_a_ratio_below_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = Clock()
+    monkeypatch.setattr(timing, "time", clock)
+    timed = timing.compare(partial(clock.work, 0.25), partial(clock.work, 0.125), repeats=3, least=1.0)
+    assert timed == timing.Comparison(candidate=0.25, reference=0.125)
+    assert timed.ratio == 0.5
+
+
+def test_the_fastest_turn_of_each_counts(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock, slow, quick = Clock(), iter([3.0, 1.0, 2.0]), iter([0.5, 0.75, 0.25])
+    monkeypatch.setattr(timing, "time", clock)
+    assert timing.least([lambda: clock.work(next(slow)), lambda: clock.work(next(quick))], turns=3) == [1.0, 0.25]
 
 
 def test_threads_are_restored() -> None:
@@ -46,8 +70,29 @@ def test_every_datapath_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
     assert all(row.reference == "torch.matmul fp32" and row.rate > 0 and row.ratio > 0 for row in rows)
 
 
-def test_calling_an_operator_costs_more_in_an_arithmetic() -> None:
-    rows = list(dispatch.overheads("LNS(5,5) hamad2025", repeats=1))
-    assert [row.operator for row in rows] == list(dispatch.OPERATORS)
-    assert sum(row.added_us for row in rows) > 0
-    assert all(row.alone_us > 0 for row in rows)
+def test_calling_an_operator_is_measured_alone_in_empty_modes_and_in_an_arithmetic(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(dispatch, "OPERATORS", {"view": dispatch.OPERATORS["view"], "sum": dispatch.OPERATORS["sum"]})
+    rows = dispatch.overheads("LNS(5,5) hamad2025", turns=1)
+    assert [row.operator for row in rows] == ["view", "sum"]
+    for row in rows:
+        assert min(row.alone_us, row.empty_modes_us, row.in_arithmetic_us) > 0
+        assert row.added_us == row.in_arithmetic_us - row.alone_us
+
+
+def test_every_third_step_timed_is_one_that_is_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    looks: list[int] = []
+    monkeypatch.setattr(MetricsLog, "watched", lambda log, step, scalars: looks.append(step))
+
+    def looks_within(step: Callable[[], None]) -> float:
+        before = len(looks)
+        step()
+        return 1.0 + len(looks) - before
+
+    monkeypatch.setattr(watching, "seconds", looks_within)
+    subject = watching.Subject("small", SmallCNN(width=0.1), (1, 8, 8), 4, 3)
+    costs = list(watching.watching_costs("LNS(5,5) hamad2025", (subject,)))
+    assert [(cost.plain, cost.between, cost.looked_at) for cost in costs] == [(1.0, 1.0, 2.0)] * len(costs)
+    assert costs[0].share == 1 / WATCH_EVERY
+    assert {cost.share for cost in costs[1:]} == {1 / WATCH_RECIPE_EVERY}

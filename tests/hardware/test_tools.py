@@ -45,12 +45,12 @@ def test_a_killed_tool_names_its_signal(tmp_path):
 
 
 def test_a_time_limit_stops_the_tool_and_what_it_started(tmp_path):
-    child = "import time; time.sleep(30)"
+    child = "import time; time.sleep(600)"
     program = f"import subprocess, sys; print('began', flush=True); subprocess.run([sys.executable, '-c', {child!r}])"
     began = time.monotonic()
     with pytest.raises(ToolTimeout, match=r"stopped after its time limit of 2 s(?s:.*)began"):
         run([sys.executable, "-c", program], what="the job", folder=tmp_path, timeout_s=2)
-    assert time.monotonic() - began < 20
+    assert time.monotonic() - began < 300  # it did not wait for the child
 
 
 def test_a_tool_that_cannot_be_started_is_a_failure(tmp_path):

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from slipstick.errors import SlipstickError
 
 USER_ERROR = 2
-_GO_ON_BY_THEMSELVES = ("assign",)
+_GO_ON_BY_THEMSELVES = ("assign", "sweep")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -16,6 +16,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         from slipstick.cli.app import app
         from slipstick.train.interrupts import Interrupted
+        from slipstick.train.workers import Workers
     except ModuleNotFoundError as error:
         if (error.name or "slipstick").split(".")[0] == "slipstick":
             raise
@@ -27,6 +28,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except SlipstickError as error:
         return _fail(str(error))
     except Interrupted as stopped:
+        workers = Workers.join()
+        if workers.size > 1:
+            if workers.leads:
+                print(f"slipstick: {stopped}; start all processes again with --resume", file=sys.stderr)
+            return 128 + stopped.signal_number
         again = [word for word in given if word not in ("--resume", "--overwrite")]
         again += [] if given[0] in _GO_ON_BY_THEMSELVES else ["--resume"]
         print(f"slipstick: {stopped}; continue with: {shlex.join(['slipstick', *again])}", file=sys.stderr)

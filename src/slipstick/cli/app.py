@@ -12,7 +12,9 @@ from slipstick.cli.design import design
 from slipstick.cli.design_exponential import design_exp
 from slipstick.cli.hardware import hardware
 from slipstick.cli.options import Out, Overwrite, Resume, Set
+from slipstick.cli.report import report
 from slipstick.cli.runs import failure, print_runs
+from slipstick.cli.sweep import sweep
 from slipstick.errors import SpecificationError
 
 app = typer.Typer(
@@ -56,10 +58,13 @@ def train(
     from slipstick.train import load_experiment, run_folder
     from slipstick.train import train as run
     from slipstick.train.distance_log import RECORD_EVERY
+    from slipstick.train.workers import Workers
 
     chosen = load_experiment(experiment, overrides, out)
     record_every = RECORD_EVERY if record_d else None
     result = run(chosen, resume=resume, overwrite=overwrite, record_every=record_every)
+    if not Workers.join().leads:
+        return
     folder = run_folder(chosen)
     print_runs([read_run(folder)])
     print(f"run folder: {folder}")
@@ -82,30 +87,23 @@ def compare(
     from slipstick.report import read_run, write_report
     from slipstick.train import compare as run
     from slipstick.train import comparison_folder, load_comparison, run_folder
+    from slipstick.train.workers import Workers
 
     chosen = load_comparison(experiment, overrides, arithmetic, out)
     run(chosen, resume=resume, overwrite=overwrite)
+    if not Workers.join().leads:
+        return
     runs = [read_run(run_folder(one)) for one in chosen.runs]
     print_runs(runs)
     print(f"report: {write_report(runs, comparison_folder(chosen) / 'report.html')}")
-
-
-@app.command()
-def report(
-    folder: Annotated[Path, typer.Argument(help="A run folder, or a folder of runs of one experiment.")],
-) -> None:
-    """Write the table and the HTML report of runs again, also of unfinished ones."""
-    from slipstick.report import read_runs, write_report
-
-    runs = read_runs(folder)
-    print_runs(runs)
-    print(f"report: {write_report(runs, folder / 'report.html')}")
 
 
 app.command()(assign)
 app.command()(design)
 app.command()(design_exp)
 app.command()(hardware)
+app.command()(report)
+app.command()(sweep)
 
 
 @app.command()
@@ -127,6 +125,7 @@ def bench(
     dispatch: Annotated[
         bool, typer.Option("--dispatch", help="Instead, what calling an operator costs beside its work.")
     ] = False,
+    watching: Annotated[bool, typer.Option("--watching", help="Instead, what watching a training costs.")] = False,
     all_targets: Annotated[
         bool, typer.Option("--all", help="Instead, every target beside what is measured: ten minutes or more.")
     ] = False,
@@ -138,7 +137,13 @@ def bench(
 ) -> None:
     """Speed as ratios to float32 in the same run: products, elementwise work, a training step."""
     from slipstick.bench.kernels import ARITHMETICS
-    from slipstick.cli.bench import print_kernels, print_overheads, print_targets, print_training_steps
+    from slipstick.cli.bench import (
+        print_kernels,
+        print_overheads,
+        print_targets,
+        print_training_steps,
+        print_watching_costs,
+    )
 
     if record and baselines is None:
         raise SpecificationError("--record: needs --baselines DIR, the folder to keep the table in")
@@ -146,6 +151,9 @@ def bench(
         print_targets(baselines=baselines, record=record)
         return
     chosen = tuple(arithmetic) or ARITHMETICS
+    if watching:
+        print_watching_costs(chosen[0])
+        return
     if dispatch:
         print_overheads(chosen[0])
         return

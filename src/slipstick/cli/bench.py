@@ -1,5 +1,6 @@
 """What ``slipstick bench`` shows, row by row as it is measured."""
 
+from functools import partial
 from itertools import chain
 from pathlib import Path
 
@@ -14,7 +15,10 @@ from slipstick.bench.dispatch import overheads
 from slipstick.bench.kernels import kernel_rows
 from slipstick.bench.targets import Measured, Sizes, Target, targets
 from slipstick.bench.training_step import step_cost
+from slipstick.bench.watching import watching_costs
+from slipstick.cli.stage_bar import stage_bar
 from slipstick.train.environment import environment
+from slipstick.watch import WATCH_EVERY, WATCH_RECIPE_EVERY
 
 _MIB = 1 << 20
 
@@ -33,10 +37,27 @@ def print_kernels(arithmetics: tuple[str, ...]) -> None:
 
 def print_overheads(arithmetic: str) -> None:
     """What calling an operator costs beside its work."""
-    table = Table("operator on 16 numbers", "PyTorch alone", arithmetic, "added", title="microseconds a call")
+    columns = ("on 16 numbers", "alone", "empty modes", arithmetic, "added", "to modes")
+    table = Table(*columns, title="microseconds a call")
+    with stage_bar() as progress:
+        rows = overheads(arithmetic, done=partial(progress, "calling operators"))
+    for row in rows:
+        times = (row.alone_us, row.empty_modes_us, row.in_arithmetic_us, row.added_us, row.added_to_modes_us)
+        table.add_row(row.operator, *(f"{each:.1f}" for each in times))
+    Console().print(table)
+
+
+def print_watching_costs(arithmetic: str) -> None:
+    """What a step that is looked at costs beside others, and what that adds at the default interval."""
+    title = (
+        f"milliseconds a step, {torch.get_num_threads()} threads; looked at: every {WATCH_EVERY}th, "
+        f"with a recipe {WATCH_RECIPE_EVERY}th"
+    )
+    table = Table("network", "in", "unwatched", "between looks", "looked at", "added", title=title)
     with Live(table, console=Console(), refresh_per_second=2):
-        for row in overheads(arithmetic):
-            table.add_row(row.operator, *(f"{each:.1f}" for each in (row.alone_us, row.in_arithmetic_us, row.added_us)))
+        for cost in watching_costs(arithmetic):
+            times = (f"{1000 * each:.1f}" for each in (cost.plain, cost.between, cost.looked_at))
+            table.add_row(cost.name, cost.rounding, *times, f"{cost.share:.1%}")
 
 
 def print_training_steps(arithmetics: tuple[str, ...], batch: int = 128) -> None:

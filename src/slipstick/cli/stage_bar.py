@@ -4,18 +4,16 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import TaskProgressColumn
+
+from slipstick.progress_bars import progress_bars
 
 
 @contextmanager
 def stage_bar(lines: bool = False) -> Iterator[Callable[[str, float], None]]:
     """One bar on stderr for what is being done now. lines: where there is no terminal, a line for each stage."""
     console = Console(stderr=True)
-    columns = (
-        TextColumn("{task.description}"), BarColumn(bar_width=24), TaskProgressColumn(), TimeElapsedColumn(),
-        TextColumn("left"), TimeRemainingColumn(),
-    )  # fmt: skip
-    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bars:
+    with progress_bars(console, TaskProgressColumn()) as bars:
         task, shown = bars.add_task("", total=1.0), ""
 
         def progress(what: str, share: float) -> None:

@@ -18,7 +18,7 @@ import slipstick as ss
 from slipstick.errors import SpecificationError
 from slipstick.train import Experiment
 from slipstick.train.micro_batches import Forward, MicroBatches, PairwiseSum
-from slipstick.train.workers import Workers
+from slipstick.train.workers import LostWorkerError, Workers
 
 COMPUTE = ss.LogArithmetic(ss.LNS(5, 5), add="hamad2025")
 UPDATE = ss.LogArithmetic(ss.LNS(5, 9), add="exact")
@@ -143,11 +143,32 @@ def test_one_two_and_four_processes_end_in_the_same_bits(groups: tuple[Path, lis
 def test_a_lost_process_ends_the_run_and_others_go_on_from_its_checkpoint(groups: tuple[Path, list[str]]) -> None:
     folder, said = groups
     (told,) = [line for line in said if "stopped after" in line]
-    assert "stopped after step 2: another process has ended or cannot be reached (Connection" in told
+    assert "stopped after step 2: another process has ended or cannot be reached (" in told
     assert told.endswith("start all processes again with --resume")
     assert "lost [512, 9]" in said
     assert "resumed [0, 0, 0, 0]" in said
     assert same(folder / "1", folder / "lost")
+
+
+@pytest.mark.parametrize(
+    ("gloo", "first"),
+    [
+        ("[/gloo/pair.cc:537] Connection closed by peer [127.0.0.1]:4242. It crashed.", "Connection closed by peer"),
+        ("[/gloo/pair.cc:553] Read error [::1]:4242: Connection reset by peer", "Read error Connection reset by peer"),
+        ("[/gloo/pair.cc:9] The pair is closed. Check the logs. GLHF! \N{DESERT ISLAND}", "The pair is closed"),
+        ("Timed out!\nElsewhere", "Timed out"),
+    ],
+)
+def test_what_the_transport_says_is_cut_to_its_first_sentence(
+    gloo: str, first: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def lost(*_: object) -> None:
+        raise RuntimeError(gloo)
+
+    monkeypatch.setattr(torch.distributed, "all_gather", lost)
+    with pytest.raises(LostWorkerError) as told:
+        Workers(0, 2).gather(torch.zeros(1))
+    assert str(told.value) == f"another process has ended or cannot be reached ({first})"
 
 
 def test_a_wrong_number_of_processes_is_said_once(groups: tuple[Path, list[str]]) -> None:

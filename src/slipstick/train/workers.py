@@ -135,6 +135,10 @@ def _reaching(whom: str) -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
-        said = re.search(r"\]:\d+: ([^.\n]+)", str(error))  # gloo: in which of its files, to which address, then what
-        reason = said[1] if said else str(error).splitlines()[0]
-        raise LostWorkerError(f"{whom} has ended or cannot be reached ({reason})") from None
+        raise LostWorkerError(f"{whom} has ended or cannot be reached ({_first_sentence(str(error))})") from None
+
+
+def _first_sentence(said: str) -> str:
+    """Of what gloo says, without its source files and the addresses, which it has in brackets."""
+    plain = re.sub(r"\s*\[[^]]*\](:\d+)?:?\s*", " ", said).strip()
+    return re.split(r"[.!\n](?:\s|$)", plain)[0].strip()

@@ -70,9 +70,19 @@ void gather_codes(const Code* b, const int64_t* terms, int64_t length, const int
     }
 }
 
+// Strided rows of codes are asked for so many terms before they are packed: processors do not foresee them.
+constexpr int64_t kAhead = 12;
+
 // Where the terms of a chunk lie, in the order of their visits.
 inline void visit_offsets(const int64_t* terms, const ChunkOrder& order, int64_t* offsets) {
     for (int32_t k = 0; k < order.length; ++k) offsets[k] = terms[order.visits[k]];
+}
+
+constexpr int64_t kLine = 64;  // bytes that memory hands over at once
+
+template <typename T>
+SLIPSTICK_INLINE void prefetch(const T* from, size_t bytes) {
+    for (size_t i = 0; i < bytes; i += kLine) __builtin_prefetch(reinterpret_cast<const char*>(from) + i);
 }
 
 template <typename P, typename Code>
@@ -90,8 +100,10 @@ void pack_columns(const P& p, const GemmBlock& g, const Chunk& chunk, const Layo
         if (!together)
             gather_codes(b, offsets, length, columns, count, P::kUnit, static_cast<Code>(p.conversion->zero_code),
                          codes);
-        for (int64_t k = 0; k < length; ++k)
+        for (int64_t k = 0; k < length; ++k) {
+            if (together && k + kAhead < length) prefetch(b + offsets[k + kAhead] + columns[0], sizeof(Code) * count);
             p.pack_columns(together ? b + offsets[k] + columns[0] : codes + k * P::kUnit, out + k * P::kColumnBytes);
+        }
     }
 }
 
@@ -102,9 +114,14 @@ template <typename P, typename Code>
 void pack_rows(const P& p, const GemmBlock& g, const Chunk& chunk, const Layout<P>& layout, int64_t* offsets,
                Code* codes, char* out) {
     const ChunkOrder& order = *chunk.order;
-    visit_offsets(g.a_terms + chunk.k0, order, offsets);
+    const int64_t* terms = g.a_terms + chunk.k0;
+    visit_offsets(terms, order, offsets);
+    bool together = true;
+    for (int32_t k = 1; k < order.length; ++k) together &= terms[k] == terms[k - 1] + 1;
     for (int row = 0; row < g.rows; ++row) {
         const Code* from = static_cast<const Code*>(g.a) + g.a_rows[row];
+        if (together && row + 1 < g.rows)
+            prefetch(static_cast<const Code*>(g.a) + g.a_rows[row + 1] + terms[0], sizeof(Code) * order.length);
         for (int32_t k = 0; k < order.length; ++k) codes[k] = from[offsets[k]];
         p.pack_row(codes, order.run_position.data(), order.length,
                    reinterpret_cast<uint32_t*>(out + row * layout.row_step));
@@ -183,6 +200,22 @@ __attribute__((noinline)) void call_merge(const P& p, char* to, int settled, boo
 }
 
 template <typename P, int R>
+SLIPSTICK_INLINE void sum_terms(const P& p, const char* rows, const char* columns, const Operands& o, char* to) {
+    if constexpr (P::kTogether > 1)
+        call_add_terms<P, R>(p, rows, columns, o.row_step, o.column_step, to);
+    else
+        add_terms<P, R>(p, rows, columns, o.row_step, o.column_step, to);
+}
+
+template <typename P, int R>
+SLIPSTICK_INLINE void sum_partial(const P& p, char* to, int settled, bool clamp) {
+    if constexpr (P::kTogether > 1)
+        call_merge<P, R>(p, to, settled, clamp);
+    else
+        merge<P, R>(p, to, settled, clamp);
+}
+
+template <typename P, int R>
 void tree_tile(const P& p, const ChunkOrder& order, const Operands& o, char* stack) {
     constexpr int64_t kLevel = R * P::kValueBytes;
     const bool clamp = p.must_clamp(order.levels);
@@ -192,15 +225,9 @@ void tree_tile(const P& p, const ChunkOrder& order, const Operands& o, char* sta
         if (step->terms == 4) {
             const char *rows = o.rows + step->k[0] * P::kRowBytes, *rows2 = rows + 2 * P::kRowBytes;
             const char *columns = o.columns + step->k[0] * P::kColumnBytes, *columns2 = columns + 2 * P::kColumnBytes;
-            if (P::kTogether > 1) {
-                call_add_terms<P, R>(p, rows, columns, o.row_step, o.column_step, top);
-                call_add_terms<P, R>(p, rows2, columns2, o.row_step, o.column_step, top + kLevel);
-                call_merge<P, R>(p, top, lazy ? 0 : 2, false);
-            } else {
-                add_terms<P, R>(p, rows, columns, o.row_step, o.column_step, top);
-                add_terms<P, R>(p, rows2, columns2, o.row_step, o.column_step, top + kLevel);
-                merge<P, R>(p, top, 2, false);
-            }
+            sum_terms<P, R>(p, rows, columns, o, top);
+            sum_terms<P, R>(p, rows2, columns2, o, top + kLevel);
+            sum_partial<P, R>(p, top, lazy ? 0 : 2, false);
         } else if (step->terms == 2) {
 #pragma GCC unroll 1
             for (int r = 0; r < R; ++r)
@@ -211,10 +238,7 @@ void tree_tile(const P& p, const ChunkOrder& order, const Operands& o, char* sta
         }
         for (int merged = 0; merged < step->merges; ++merged) {
             top -= kLevel;
-            if (P::kTogether > 1)
-                call_merge<P, R>(p, top, !lazy || merged > 1 ? 1 : merged == 1 ? 4 : 0, clamp);
-            else
-                merge<P, R>(p, top, 1, clamp);
+            sum_partial<P, R>(p, top, !lazy || merged > 1 ? 1 : merged == 1 ? 4 : 0, clamp);
         }
     }
 }

@@ -10,7 +10,7 @@
 #include "gemm_steps_avx2.h"
 #elif defined(SLIPSTICK_ISA_avx512)
 #include "gemm_bytes.h"
-#include "gemm_lines.h"
+#include "gemm_cells_avx512.h"
 #include "gemm_lookup_avx512.h"
 #endif
 
@@ -94,11 +94,14 @@ const GemmPath* step_path(const BytePlan& plan, int64_t terms) {
     return nullptr;
 }
 
-const GemmPath kLoads[] = {path<Unsigned<LoadLookup, false>>("loads"), path<Unsigned<LoadLookup, true>>("loads-far")};
+const GemmPath kLines[] = {path<Unsigned<LineLookup<false>>>("lines"), path<Unsigned<LineLookup<true>>>("lines-far")};
+const GemmPath kLoads = path<Unsigned<LoadLookup>>("loads");
 
-const GemmPath* load_path(const UnsignedPlan& plan, int64_t terms) {
-    return terms <= plan.terms ? &kLoads[plan.far] : nullptr;
+const GemmPath* line_path(const UnsignedPlan& plan, int64_t terms) {
+    return terms <= plan.terms && plan.lines.exact ? &kLines[plan.far] : nullptr;
 }
+
+const GemmPath* load_path(const UnsignedPlan& plan, int64_t terms) { return terms <= plan.terms ? &kLoads : nullptr; }
 
 constexpr int kCheapBits = 7;  // classes of so many bits cost less than lines
 
@@ -108,6 +111,12 @@ constexpr int kCheapBits = 8;
 
 const GemmPath* step_path(const BytePlan&, int64_t) { return nullptr; }
 const GemmPath* load_path(const UnsignedPlan&, int64_t) { return nullptr; }
+
+const GemmPath kCells = path<Unsigned<CellLookup>>("cells");
+
+const GemmPath* line_path(const UnsignedPlan& plan, int64_t terms) {
+    return terms <= plan.terms && plan.cells.exact ? &kCells : nullptr;
+}
 
 // One compiled kernel: classes of so many bits, with a coarse part or not.
 struct ByteKernel {
@@ -144,12 +153,6 @@ const ByteKernel kByteKernels[] = {
 #endif
 
 #if defined(SLIPSTICK_ISA_avx2) || defined(SLIPSTICK_ISA_avx512)
-
-const GemmPath kLines[] = {path<Unsigned<LineLookup, false>>("lines"), path<Unsigned<LineLookup, true>>("lines-far")};
-
-const GemmPath* line_path(const UnsignedPlan& plan, int64_t terms) {
-    return terms <= plan.terms && plan.lines.exact ? &kLines[plan.far] : nullptr;
-}
 
 const GemmPath* kernel_of(const BytePlan& plan, int64_t terms) {
     if (terms > plan.terms) return nullptr;

@@ -15,9 +15,12 @@ namespace SLIPSTICK_ISA {
 
 namespace {
 
+// kFar: d may exceed 32767.
+template <bool kFar>
 struct LineLookup {
     using S = Words;
     using V = S::V;
+    static constexpr int kTogether = 2;
 
     const LineTables* tables;
 
@@ -33,8 +36,9 @@ struct LineLookup {
         for (int i = 0; i < 2 * N; ++i) {
             key[i] = i % 2 ? S::unpack_high(differ[i / 2], differ[i / 2]) : S::unpack_low(differ[i / 2], differ[i / 2]);
             at[i] = S::bit_or(S::bit_and(key[i], constant(t, kDiffer)), constant(t, kRoot));
-            key[i] = S::bit_xor(distance[i], key[i]);
-            far[i] = S::greater16(distance[i], constant(t, kLast));
+            const V d = kFar ? S::min_unsigned16(distance[i], S::all16(INT16_MAX)) : distance[i];
+            key[i] = S::bit_xor(d, key[i]);
+            far[i] = S::greater16(d, constant(t, kLast));
             larger[i] = S::and_not(larger[i], S::equal16(key[i], constant(t, kCancelled)));
         }
         descend(t, key, at, 0, kFirst);

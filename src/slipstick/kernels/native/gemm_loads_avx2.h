@@ -11,6 +11,7 @@ namespace {
 struct LoadLookup {
     using S = Words;
     using V = S::V;
+    static constexpr int kTogether = 2;
 
     const uint16_t* table;
     V end;

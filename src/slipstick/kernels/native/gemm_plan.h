@@ -88,6 +88,18 @@ struct LineTables {
     alignas(64) uint8_t pieces[4][2][kTableLane] = {};
 };
 
+constexpr int kPieceShift = 10;  // of cell kernels: the bits below a piece's number
+
+// Tables of cell kernels (gemm_cells_avx512.h). starts of cells, as low and high bytes: 64 where signs agree, then, in
+// reverse, 64 where they differ. Lines by piece.
+struct CellTables {
+    bool exact = false;  // they reproduce the adder
+    int32_t end = 0;
+    int fine = 0, coarse = 0, near = 0, distant = 0, key_shift = 0;
+    alignas(64) uint8_t low[128] = {}, high[128] = {};
+    alignas(64) uint16_t offsets[64] = {}, factors[64] = {};
+};
+
 constexpr int kUnsignedPeriod = 4;  // additions after which kernels of unsigned logs put back the bias
 
 // Logs in unsigned 16 bits, zero is 0 (gemm_unsigned.h).
@@ -101,6 +113,7 @@ struct UnsignedPlan {
     bool far = false;             // differences may exceed 32767
     std::vector<uint16_t> table;  // table[2 d + opposite] = bias - D, or 65535 where the sum is zero
     LineTables lines;
+    CellTables cells;
 };
 
 class GemmPlan {

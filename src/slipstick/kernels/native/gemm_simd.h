@@ -104,6 +104,12 @@ struct Words {
     SLIPSTICK_INLINE static V where_greater16(V a, V b, V x, V y) {
         return _mm256_blendv_epi8(y, x, _mm256_cmpgt_epi16(a, b));
     }
+    // Byte by byte: x where a is the larger of a and what it was compared with, else y. Words in two halves.
+    SLIPSTICK_INLINE static V where_larger(V larger, V a, V larger2, V a2, V x, V y) {
+        V left = pack(equal16(larger, a), equal16(larger2, a2));
+        in_order(left);
+        return where_negative8(left, x, y);
+    }
     // Keeps the compiler from regrouping a chain of operations, which costs registers, and from loading x twice.
     SLIPSTICK_INLINE static void in_order(V& x) { asm("" : "+x"(x)); }
 };
@@ -230,6 +236,21 @@ struct Words {
     SLIPSTICK_INLINE static Mask negative8(V a) { return _mm512_movepi8_mask(a); }
     SLIPSTICK_INLINE static V where8(Mask m, V x, V y) { return _mm512_mask_mov_epi8(y, m, x); }
     SLIPSTICK_INLINE static V where8_or_zero(Mask m, V x) { return _mm512_maskz_mov_epi8(m, x); }
+    // Byte by byte: x where a is the larger of a and what it was compared with, else y. Words in two halves.
+    SLIPSTICK_INLINE static V where_larger(V larger, V a, V larger2, V a2, V x, V y) {
+        const V behind = pack(sub16(larger, a), sub16(larger2, a2));
+        return where8(_mm512_test_epi8_mask(behind, behind), y, x);
+    }
+    // Looks up 64 words by the low six bits of every word of i.
+    SLIPSTICK_INLINE static V permute16(V low, V high, V i) { return _mm512_permutex2var_epi16(low, i, high); }
+    template <int n>
+    SLIPSTICK_INLINE static V shift_right16(V a) { return _mm512_srli_epi16(a, n); }
+    // Bytes to the right by as many bits as byte_shift was given, less than 8.
+    SLIPSTICK_INLINE static V shift_bytes(V a, V matrix) { return _mm512_gf2p8affine_epi64_epi8(a, matrix, 0); }
+    SLIPSTICK_INLINE static V byte_shift(int n) {
+        constexpr uint64_t kIdentity = 0x0102040810204080;
+        return _mm512_set1_epi64(static_cast<int64_t>(kIdentity << 8 * n));
+    }
     // Looks up 128 bytes by the low seven bits of every byte of i.
     SLIPSTICK_INLINE static V permute(V low, V high, V i) { return _mm512_permutex2var_epi8(low, i, high); }
 };

@@ -14,13 +14,13 @@ namespace SLIPSTICK_ISA {
 
 namespace {
 
-// Lookup: gemm_lines.h, gemm_loads_avx2.h. kFar: d may exceed 32767.
-template <typename Lookup, bool kFar>
+// Lookup: gemm_lines.h, gemm_loads_avx2.h, gemm_cells_avx512.h.
+template <typename Lookup>
 struct Unsigned {
     using S = Words;
     using V = S::V;
     static constexpr int kUnit = S::kBytes;
-    static constexpr int kTogether = 2;
+    static constexpr int kTogether = Lookup::kTogether;
     static constexpr bool kLazy = true;
     static constexpr int kPeriod = kUnsignedPeriod;
     static constexpr int kValueBytes = 3 * S::kBytes, kColumnBytes = 3 * S::kBytes, kRowBytes = 8;
@@ -88,12 +88,10 @@ struct Unsigned {
         for (int i = 0; i < N; ++i) {
             larger[2 * i] = S::max_unsigned16(a[i].first, b[i].first);
             larger[2 * i + 1] = S::max_unsigned16(a[i].second, b[i].second);
-            distance[2 * i] = distance_of(larger[2 * i], a[i].first, b[i].first);
-            distance[2 * i + 1] = distance_of(larger[2 * i + 1], a[i].second, b[i].second);
-            V left = S::pack(S::equal16(larger[2 * i], a[i].first), S::equal16(larger[2 * i + 1], a[i].second));
-            S::in_order(left);
+            distance[2 * i] = S::sub16(larger[2 * i], S::min_unsigned16(a[i].first, b[i].first));
+            distance[2 * i + 1] = S::sub16(larger[2 * i + 1], S::min_unsigned16(a[i].second, b[i].second));
             differ[i] = S::bit_xor(a[i].sign, b[i].sign);
-            to[i].sign = S::where_negative8(left, a[i].sign, b[i].sign);
+            to[i].sign = S::where_larger(larger[2 * i], a[i].first, larger[2 * i + 1], a[i].second, a[i].sign, b[i].sign);
         }
         lookup.template operator()<N>(distance, differ, larger, entry);
         for (int i = 0; i < N; ++i) {
@@ -133,11 +131,6 @@ struct Unsigned {
     }
 
 private:
-    SLIPSTICK_INLINE static V distance_of(V larger, V a, V b) {
-        const V d = S::sub16(larger, S::min_unsigned16(a, b));
-        return kFar ? S::min_unsigned16(d, S::all16(INT16_MAX)) : d;
-    }
-
     SLIPSTICK_INLINE V settled(V log, V lift, bool clamp) const {
         const V zero = S::equal16(log, S::all16(0));
         V lifted = S::add16(log, lift);

@@ -1,6 +1,7 @@
 // Making plans of kernels with unsigned logs: the table of entries, the proof of ranges. Included by gemm.cpp only.
 #pragma once
 
+#include "gemm_cells_build.h"
 #include "gemm_lines_build.h"
 #include "gemm_steps_build.h"
 
@@ -55,6 +56,7 @@ UnsignedPlan make_unsigned_plan(const Arithmetic& arithmetic) {
     if (arithmetic.operand.width() > 16 || adder.n() >= INT16_MAX) return UnsignedPlan();
     if (!set_unsigned_ranges(plan, growth, arithmetic.order) || !set_entries(plan, adder)) return UnsignedPlan();
     plan.lines = make_line_tables(adder, plan.bias);
+    plan.cells = make_cell_tables(adder, plan.bias);
     return plan;
 }
 

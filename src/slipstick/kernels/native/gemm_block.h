@@ -2,6 +2,8 @@
 // The policy P (gemm_generic.h, gemm_bytes.h) says what a sum is.
 #pragma once
 
+#include <type_traits>
+
 #include "gemm.h"
 #include "gemm_simd.h"
 
@@ -71,7 +73,8 @@ void gather_codes(const Code* b, const int64_t* terms, int64_t length, const int
 }
 
 // Strided rows of codes are asked for so many terms before they are packed: processors do not foresee them.
-constexpr int64_t kAhead = 12;
+constexpr int64_t kAhead = 32;
+constexpr int kRowsAhead = 8;
 
 // Where the terms of a chunk lie, in the order of their visits.
 inline void visit_offsets(const int64_t* terms, const ChunkOrder& order, int64_t* offsets) {
@@ -120,8 +123,8 @@ void pack_rows(const P& p, const GemmBlock& g, const Chunk& chunk, const Layout<
     for (int32_t k = 1; k < order.length; ++k) together &= terms[k] == terms[k - 1] + 1;
     for (int row = 0; row < g.rows; ++row) {
         const Code* from = static_cast<const Code*>(g.a) + g.a_rows[row];
-        if (together && row + 1 < g.rows)
-            prefetch(static_cast<const Code*>(g.a) + g.a_rows[row + 1] + terms[0], sizeof(Code) * order.length);
+        if (together && row + kRowsAhead < g.rows)
+            prefetch(static_cast<const Code*>(g.a) + g.a_rows[row + kRowsAhead] + terms[0], sizeof(Code) * order.length);
         for (int32_t k = 0; k < order.length; ++k) codes[k] = from[offsets[k]];
         p.pack_row(codes, order.run_position.data(), order.length,
                    reinterpret_cast<uint32_t*>(out + row * layout.row_step));
@@ -216,7 +219,9 @@ SLIPSTICK_INLINE void sum_partial(const P& p, char* to, int settled, bool clamp)
 }
 
 template <typename P, int R>
-void tree_tile(const P& p, const ChunkOrder& order, const Operands& o, char* stack) {
+void tree_tile(const P& policy, const ChunkOrder& order, const Operands& o, char* stack) {
+    // A copy, which what is stored cannot alias: constants stay in registers, where there are enough.
+    const std::conditional_t<kManyRegisters, const P, const P&> p = policy;
     constexpr int64_t kLevel = R * P::kValueBytes;
     const bool clamp = p.must_clamp(order.levels);
     char* top = stack;

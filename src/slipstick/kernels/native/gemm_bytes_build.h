@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cstring>
 #include <initializer_list>
+#include <vector>
 
 #include "gemm_plan_build.h"
 #include "gemm_schedule.h"
@@ -12,6 +13,10 @@
 namespace slipstick {
 
 int ByteClasses::index(int64_t d) const {
+    if (near) {
+        const int64_t fine = std::min<int64_t>(d, UINT8_MAX);
+        return static_cast<int>(std::min(fine, (fine >> shift) + offset));
+    }
     const int64_t saturation = bits <= 7 ? 127 : 255;
     int64_t fine = std::min<int64_t>(d, bits <= 7 ? 128 : 255);
     if (shift > 0) fine = std::min(fine, std::min(std::min(d >> shift, saturation) + offset, saturation));
@@ -39,6 +44,16 @@ struct Differences {
             if (plus(d) != plus(seen) || minus(d) != minus(seen)) return false;
         }
         return true;
+    }
+
+    // Whether bias - D fits a byte wherever signs agree or d > 0.
+    bool fit_bytes() const {
+        int32_t most = 0, least = 0;
+        for (int64_t d = 0; d < adder.n(); ++d) {
+            most = std::max({most, plus(d), minus(d)});
+            least = std::min({least, plus(d), d ? minus(d) : 0});
+        }
+        return most - least <= UINT8_MAX;
     }
 
     // The class that d and everything beyond may share because the sum no longer changes there.
@@ -181,28 +196,45 @@ BytePlan make_sum_plan(const AdderTables& adder, const ByteClasses& classes) {
     return plan;
 }
 
-// The cheapest classes on which both tables are constant; bits = 0 where there are none.
+// The cheapest of these classes on which both tables are constant; bits = 0 where there are none.
 template <typename Cost>
-ByteClasses cheapest_classes(const Differences& differences, std::initializer_list<int> widths, Cost cost) {
+ByteClasses cheapest_classes(const Differences& differences, const std::vector<ByteClasses>& all, Cost cost) {
     ByteClasses best;
     int least = INT_MAX;
+    for (const ByteClasses& classes : all) {
+        if (least < INT_MAX && cost(classes, 0) >= least) continue;
+        if (!differences.constant_on(classes)) continue;
+        const int price = cost(classes, differences.first_idle_class(classes));
+        if (price >= least) continue;
+        least = price;
+        best = classes;
+    }
+    return best;
+}
+
+std::vector<ByteClasses> classes_of(std::initializer_list<int> widths) {
+    std::vector<ByteClasses> all;
     for (int bits : widths)
         for (int shift = 0; shift <= 6; ++shift)
-            for (int offset = shift ? 1 : 255; offset < 256; ++offset) {
-                ByteClasses classes{bits, shift, shift ? offset : 0, (1 << bits) - 1};
-                if (least < INT_MAX && cost(classes, 0) >= least) continue;
-                if (!differences.constant_on(classes)) continue;
-                const int used = differences.first_idle_class(classes);
-                if (cost(classes, used) >= least) continue;
-                least = cost(classes, used);
-                best = classes;
-            }
-    return best;
+            for (int offset = shift ? 1 : 255; offset < 256; ++offset)
+                all.push_back({bits, shift, shift ? offset : 0, (1 << bits) - 1});
+    return all;
+}
+
+// With a coarse part of the difference's byte.
+std::vector<ByteClasses> near_classes(std::initializer_list<int> widths) {
+    std::vector<ByteClasses> all;
+    for (int bits : widths)
+        for (int shift = 1; shift <= 6; ++shift)
+            for (int top = (1 << bits) - 1, offset = top - (UINT8_MAX >> shift); offset > 0; --offset)
+                all.push_back({bits, shift, offset, top, true});
+    return all;
 }
 
 // Where 16-byte shuffles look up (AVX2): instructions of an addition beyond what all classes need.
 ByteClasses shuffle_classes(const Differences& differences) {
-    ByteClasses classes = cheapest_classes(differences, {7, 8}, [](const ByteClasses& c, int used) {
+    static const std::vector<ByteClasses> all = classes_of({7, 8});
+    ByteClasses classes = cheapest_classes(differences, all, [](const ByteClasses& c, int used) {
         return 5 * (used / kSlice + 1) + (c.bits == 8 ? 3 : 1) + (c.shift > 0 ? 6 : 0);
     });
     if (classes.bits) classes.top = differences.first_idle_class(classes);
@@ -210,9 +242,17 @@ ByteClasses shuffle_classes(const Differences& differences) {
 }
 
 // Where 64-byte permutations look up (AVX-512): 64 classes for both signs in one, 128 per sign in two, 256 in four.
+// 64 leave no room for a second byte of an entry.
 ByteClasses permute_classes(const Differences& differences) {
-    return cheapest_classes(differences, {6, 7, 8}, [](const ByteClasses& c, int) {
-        return (c.bits == 6 ? 19 : c.bits == 7 ? 21 : 28) + (c.shift > 0 ? 6 : 0);
+    static const std::vector<ByteClasses> all = [] {
+        std::vector<ByteClasses> near = near_classes({6, 7}), rest = classes_of({6, 7, 8});
+        near.insert(near.end(), rest.begin(), rest.end());
+        return near;
+    }();
+    const bool fit = differences.fit_bytes();
+    return cheapest_classes(differences, all, [fit](const ByteClasses& c, int) {
+        if (c.bits == 6 && !fit) return INT_MAX;
+        return (c.bits == 6 ? 19 : c.bits == 7 ? 21 : 28) + (c.near ? 3 : c.shift > 0 ? 6 : 0);
     });
 }
 

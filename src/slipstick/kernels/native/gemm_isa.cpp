@@ -33,6 +33,11 @@ struct ByteKernel {
     bool coarse;
     int slices;
     GemmPath path;
+
+    bool holds(const BytePlan& plan) const {
+        return mode == plan.mode && bits == plan.classes.bits && coarse == (plan.classes.shift > 0) &&
+               slices >= plan.slices();
+    }
 };
 
 template <ByteMode kMode, int kBits, bool kCoarse, int kSlices16>
@@ -118,36 +123,44 @@ const GemmPath* line_path(const UnsignedPlan& plan, int64_t terms) {
     return terms <= plan.terms && plan.cells.exact ? &kCells : nullptr;
 }
 
-// One compiled kernel: classes of so many bits, with a coarse part or not.
+// One compiled kernel: classes of so many bits, with such a coarse part.
 struct ByteKernel {
     ByteMode mode;
     int bits;
-    bool coarse;
-    int slices;
+    Coarse coarse;
     GemmPath path;
+
+    bool holds(const BytePlan& plan) const {
+        return mode == plan.mode && bits == plan.classes.bits && coarse == coarse_of(plan.classes);
+    }
 };
 
-template <ByteMode kMode, int kBits, bool kCoarse>
+template <ByteMode kMode, int kBits, Coarse kCoarse>
 constexpr ByteKernel byte_kernel(const char* name) {
-    return {kMode, kBits, kCoarse, kSlices, path<NativeBytes<PermuteLookup<kBits, kCoarse>, kMode>>(name)};
+    return {kMode, kBits, kCoarse, path<NativeBytes<PermuteLookup<kBits, kCoarse>, kMode>>(name)};
 }
 
 const ByteKernel kByteKernels[] = {
-    byte_kernel<ByteMode::plain, 6, false>("bytes-64"),
-    byte_kernel<ByteMode::plain, 6, true>("bytes-64-coarse"),
-    byte_kernel<ByteMode::plain, 7, false>("bytes-128"),
-    byte_kernel<ByteMode::plain, 7, true>("bytes-128-coarse"),
-    byte_kernel<ByteMode::plain, 8, false>("bytes-256"),
-    byte_kernel<ByteMode::plain, 8, true>("bytes-256-coarse"),
-    byte_kernel<ByteMode::saturating, 7, true>("bytes-128-coarse-saturating"),
-    byte_kernel<ByteMode::saturating, 8, false>("bytes-256-saturating"),
-    byte_kernel<ByteMode::saturating, 8, true>("bytes-256-coarse-saturating"),
-    byte_kernel<ByteMode::rounded, 6, false>("bytes-64-rounded"),
-    byte_kernel<ByteMode::rounded, 6, true>("bytes-64-coarse-rounded"),
-    byte_kernel<ByteMode::rounded, 7, false>("bytes-128-rounded"),
-    byte_kernel<ByteMode::rounded, 7, true>("bytes-128-coarse-rounded"),
-    byte_kernel<ByteMode::rounded, 8, false>("bytes-256-rounded"),
-    byte_kernel<ByteMode::rounded, 8, true>("bytes-256-coarse-rounded"),
+    byte_kernel<ByteMode::plain, 6, Coarse::none>("bytes-64"),
+    byte_kernel<ByteMode::plain, 6, Coarse::near>("bytes-64-near"),
+    byte_kernel<ByteMode::plain, 6, Coarse::far>("bytes-64-far"),
+    byte_kernel<ByteMode::plain, 7, Coarse::none>("bytes-128"),
+    byte_kernel<ByteMode::plain, 7, Coarse::near>("bytes-128-near"),
+    byte_kernel<ByteMode::plain, 7, Coarse::far>("bytes-128-far"),
+    byte_kernel<ByteMode::plain, 8, Coarse::none>("bytes-256"),
+    byte_kernel<ByteMode::plain, 8, Coarse::far>("bytes-256-far"),
+    byte_kernel<ByteMode::saturating, 7, Coarse::near>("bytes-128-near-saturating"),
+    byte_kernel<ByteMode::saturating, 7, Coarse::far>("bytes-128-far-saturating"),
+    byte_kernel<ByteMode::saturating, 8, Coarse::none>("bytes-256-saturating"),
+    byte_kernel<ByteMode::saturating, 8, Coarse::far>("bytes-256-far-saturating"),
+    byte_kernel<ByteMode::rounded, 6, Coarse::none>("bytes-64-rounded"),
+    byte_kernel<ByteMode::rounded, 6, Coarse::near>("bytes-64-near-rounded"),
+    byte_kernel<ByteMode::rounded, 6, Coarse::far>("bytes-64-far-rounded"),
+    byte_kernel<ByteMode::rounded, 7, Coarse::none>("bytes-128-rounded"),
+    byte_kernel<ByteMode::rounded, 7, Coarse::near>("bytes-128-near-rounded"),
+    byte_kernel<ByteMode::rounded, 7, Coarse::far>("bytes-128-far-rounded"),
+    byte_kernel<ByteMode::rounded, 8, Coarse::none>("bytes-256-rounded"),
+    byte_kernel<ByteMode::rounded, 8, Coarse::far>("bytes-256-far-rounded"),
 };
 
 #endif
@@ -157,9 +170,7 @@ const ByteKernel kByteKernels[] = {
 const GemmPath* kernel_of(const BytePlan& plan, int64_t terms) {
     if (terms > plan.terms) return nullptr;
     for (const ByteKernel& kernel : kByteKernels)
-        if (kernel.mode == plan.mode && kernel.bits == plan.classes.bits &&
-            kernel.coarse == (plan.classes.shift > 0) && kernel.slices >= plan.slices())
-            return &kernel.path;
+        if (kernel.holds(plan)) return &kernel.path;
     return nullptr;
 }
 

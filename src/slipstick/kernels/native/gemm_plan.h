@@ -27,11 +27,13 @@ struct Conversion {
 
 // How a byte-class kernel turns a difference d into an index of its tables. `fine` and `coarse` are d and d >> shift,
 // saturated to 8 bits (to 7 where classes have fewer than 8); the class is min(fine, coarse + offset, top).
+// near: both are of min(d, 255), and no class reaches beyond the top.
 struct ByteClasses {
     int bits = 0;  // 6, 7 or 8: of a class; 0: no classes reproduce the adder
     int shift = 0;  // 0: no coarse part
     int offset = 0;
     int top = 0;
+    bool near = false;
 
     int index(int64_t d) const;
 };

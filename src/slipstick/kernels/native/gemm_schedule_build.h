@@ -136,7 +136,7 @@ private:
     // Blocks summed one term after the other; block sums by a tree of radix 16.
     void runs(int64_t length) {
         int64_t blocks = 1;
-        while (blocks * 16 * length <= kChunkLimit) blocks *= 16;
+        while (blocks * 16 * length <= kChunkTarget) blocks *= 16;
         if (length <= kChunkLimit)
             outer(4, blocks * length,
                   [&](int64_t k0, int64_t count) { return Chunk{k0, run_chunk(length, count), 0}; });

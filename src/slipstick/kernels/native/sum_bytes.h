@@ -76,7 +76,7 @@ private:
 #else
 
 // Differences >= 0 are none that the products' lookup does not take.
-template <int kBits, bool kCoarse>
+template <int kBits, Coarse kCoarse>
 struct DifferenceLookup : PermuteLookup<kBits, kCoarse> {
     using Base = PermuteLookup<kBits, kCoarse>;
     using S = Words;
@@ -144,29 +144,28 @@ void add_bytes(const Arithmetic& arithmetic, const BytePlan& plan, const int16_t
     std::memcpy(out + i, rest[2], (n - i) * sizeof *out);
 }
 
-// One compiled lookup: what it can hold. bits: of the classes, 0 for any.
-struct SumKernel {
-    using Run = void (*)(const Arithmetic&, const BytePlan&, const int16_t*, const int16_t*, int64_t, int16_t*);
+using RunSum = void (*)(const Arithmetic&, const BytePlan&, const int16_t*, const int16_t*, int64_t, int16_t*);
 
-    int bits;
+// One compiled lookup, and what it can hold.
+#if defined(SLIPSTICK_ISA_avx2)
+
+struct SumKernel {
     bool coarse;
     int slices;
     bool high;
-    Run add, subtract;
+    RunSum add, subtract;
 
     bool holds(const BytePlan& plan) const {
         const bool needs_high = std::any_of(plan.second, plan.second + kSlice, [](uint8_t byte) { return byte != 0; });
-        return (bits == 0 || bits == plan.classes.bits) && plan.classes.bits > 0 &&
-               coarse >= (plan.classes.shift > 0) && slices >= plan.slices() && high >= needs_high;
+        return plan.classes.bits > 0 && coarse >= (plan.classes.shift > 0) && slices >= plan.slices() &&
+               high >= needs_high;
     }
 };
-
-#if defined(SLIPSTICK_ISA_avx2)
 
 template <bool kCoarse, int kSlices16, bool kHigh>
 constexpr SumKernel sum_kernel() {
     using Lookup = DifferenceLookup<kCoarse, kSlices16, kHigh>;
-    return {0, kCoarse, kSlices16, kHigh, &add_bytes<Lookup, false>, &add_bytes<Lookup, true>};
+    return {kCoarse, kSlices16, kHigh, &add_bytes<Lookup, false>, &add_bytes<Lookup, true>};
 }
 
 // The first that holds a plan's classes is taken.
@@ -179,15 +178,26 @@ inline const BytePlan& sum_plan(const GemmPlan& plan) { return plan.shuffle_sums
 
 #else
 
-template <int kBits, bool kCoarse>
+struct SumKernel {
+    int bits;
+    Coarse coarse;
+    RunSum add, subtract;
+
+    bool holds(const BytePlan& plan) const {
+        return bits == plan.classes.bits && coarse == coarse_of(plan.classes);
+    }
+};
+
+template <int kBits, Coarse kCoarse>
 constexpr SumKernel sum_kernel() {
     using Lookup = DifferenceLookup<kBits, kCoarse>;
-    return {kBits, kCoarse, kSlices, true, &add_bytes<Lookup, false>, &add_bytes<Lookup, true>};
+    return {kBits, kCoarse, &add_bytes<Lookup, false>, &add_bytes<Lookup, true>};
 }
 
 const SumKernel kSumKernels[] = {
-    sum_kernel<6, false>(), sum_kernel<6, true>(),  sum_kernel<7, false>(),
-    sum_kernel<7, true>(),  sum_kernel<8, false>(), sum_kernel<8, true>(),
+    sum_kernel<6, Coarse::none>(), sum_kernel<6, Coarse::near>(), sum_kernel<6, Coarse::far>(),
+    sum_kernel<7, Coarse::none>(), sum_kernel<7, Coarse::near>(), sum_kernel<7, Coarse::far>(),
+    sum_kernel<8, Coarse::none>(), sum_kernel<8, Coarse::far>(),
 };
 
 inline const BytePlan& sum_plan(const GemmPlan& plan) { return plan.permute_sums; }

@@ -139,7 +139,7 @@ def test_kernels_look_designed_tables_up_by_class(frac_bits, index_bits):
 
 @pytest.mark.skipif(native.current_isa() == "portable", reason="this machine has no byte kernels")
 def test_the_table_for_vector_kernels_has_the_fewest_slices_or_the_smallest_permutation():
-    path = {"avx2": "steps-48-by-8", "avx512": "bytes-64-coarse"}[native.current_isa()]
+    path = {"avx2": "steps-48-by-8", "avx512": "bytes-64-near"}[native.current_isa()]
     for order in (Tree(16), Blocked(64), Sequential()):
         arithmetic = LogArithmetic(LNS(5, 5), "designed-simd", order)
         assert native.plan_name(kernel_spec(arithmetic).native, 4608) == path

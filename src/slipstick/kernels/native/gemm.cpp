@@ -136,8 +136,9 @@ bool contract_codes(const Contraction& c) {
     const Blocking size = choose_blocking(m, n, batches, schedule->chunk_length, c.threads);
     const int64_t row_blocks = (m + size.rows - 1) / size.rows, column_blocks = (n + size.columns - 1) / size.columns;
     parallel_for(batches * row_blocks * column_blocks, c.threads, [&](int64_t task) {
-        const int64_t i = task / column_blocks % row_blocks, j = task % column_blocks;
-        const int64_t group = task / column_blocks / row_blocks;
+        // Blocks of the same columns follow each other: rows lie together in memory and are the quicker ones to read.
+        const int64_t i = task % row_blocks, j = task / row_blocks % column_blocks;
+        const int64_t group = task / row_blocks / column_blocks;
         const int64_t row = i * size.rows, column = j * size.columns;
         GemmBlock block;
         block.plan = arithmetic.gemm_plan.get();

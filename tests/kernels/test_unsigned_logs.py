@@ -5,15 +5,13 @@ The kernels prove when they are made that they reproduce both tables; these test
 of the range, and at tables that are off a line by one unit.
 """
 
-from dataclasses import dataclass
-from typing import ClassVar
-
 import numpy as np
 import pytest
 from arithmetics import wide
+from differences import OffByOne, every_difference, plan_of
 from operands import MODES, assert_bits, everywhere, operand, seed, tensor
 
-from slipstick import LNS, Adder, Blocked, LogArithmetic, Sequential, Tree
+from slipstick import LNS, Blocked, LogArithmetic, Sequential, Tree
 from slipstick.kernels import native, products, reference
 from slipstick.kernels.reference import LogArray
 from slipstick.kernels.spec import kernel_spec
@@ -41,31 +39,6 @@ each_unsigned = pytest.mark.parametrize("arithmetic", [*LINES, *LOADS], ids=str)
 
 def ordered(arithmetic: LogArithmetic, order: Tree | Blocked | Sequential) -> LogArithmetic:
     return LogArithmetic(arithmetic.format, arithmetic.add, order, arithmetic.accumulator)
-
-
-def plan_of(arithmetic: LogArithmetic, isa: str) -> str:
-    before = native.current_isa()
-    native.set_isa(isa)
-    try:
-        return native.plan_name(kernel_spec(arithmetic).native)
-    finally:
-        native.set_isa(before)
-
-
-def every_difference(arithmetic: LogArithmetic) -> tuple[LogArray, LogArray]:
-    """Rows and columns whose products meet, two by two, at every d of the adder and beyond, with every pair of signs.
-
-    From the largest term down and from the smallest up; the larger term is first, then second.
-    """
-    format, top = arithmetic.format, arithmetic.format.max_log
-    shift = arithmetic.accumulator_format.frac_bits - format.frac_bits
-    end = min(2 * top, (len(arithmetic.accumulator_tables[0]) >> shift) + 40)
-    rows = [(end_log, first, second) for end_log in (top, -top) for first in (0, 1) for second in (0, 1)]
-    distance = np.arange(end + 1)
-    fixed, moving = np.full_like(distance, top), top - distance
-    columns = np.concatenate([np.stack([fixed, moving]), np.stack([moving, fixed]), -np.stack([fixed, moving])], 1)
-    a = LogArray(format, np.array([row[1:] for row in rows]), np.array([[row[0]] * 2 for row in rows]))
-    return a, LogArray(format, np.zeros_like(columns), columns)
 
 
 @each_unsigned
@@ -106,22 +79,6 @@ def test_these_adders_take_these_kernels():
 def test_these_adders_take_these_kernels_on_avx512():
     for arithmetic in LINES:
         assert plan_of(arithmetic, "avx512").startswith(("cells", "bytes-256")), arithmetic
-
-
-@dataclass(frozen=True)
-class OffByOne(Adder):
-    """Another adder's tables with one entry of D+ or D- raised by ``by``."""
-
-    adder: Adder
-    opposite: bool
-    distance: int
-    by: int = 1
-    kind: ClassVar[str] = "off-by-one"
-
-    def tables(self, format):
-        tables = [table.copy() for table in self.adder.tables(format)]
-        tables[self.opposite][self.distance] += self.by
-        return tuple(tables)
 
 
 @pytest.mark.parametrize("format", [LNS(5, 7), LNS(5, 8)], ids=str)

@@ -103,7 +103,7 @@ def _products() -> Iterator[tuple[str, float, LogArithmetic]]:
         yield f"{text}, Blocked(64)", blocked, _log(f"{text} Blocked(64)")
     for text in ("LNS(5,7) designed", "LNS(5,8) designed"):
         yield text, 0.20, _log(text)
-    yield "LNS(4,10) sanyal2019-lut, no fast path", 0.06, _log("LNS(4,10) sanyal2019-lut")
+    yield "LNS(4,10) exact, no fast path", 0.06, _log("LNS(4,10) exact")
     for frac_bits in (4, 5):
         arithmetic = LogArithmetic(LNS(5, frac_bits), add="designed", accumulator=finer)
         yield f"LNS(5,{frac_bits}) designed, summed in LNS(7,8)", 0.20, arithmetic

@@ -13,12 +13,25 @@ namespace SLIPSTICK_ISA {
 
 namespace {
 
+struct GatherLookup {
+    using S = Int32;
+    using V = S::V;
+
+    const int32_t* table;
+    V last;
+
+    explicit GatherLookup(const GenericPlan& p) : table(p.table.data()), last(S::all(p.last)) {}
+
+    // index: 2 d + (signs differ).
+    SLIPSTICK_INLINE V sum(V larger, V index) const { return S::add(larger, S::gather(table, S::min(index, last))); }
+};
+
 // kChecked: saturation at every step. Otherwise only `settle`, after every second level of a tree, looks at the range.
-template <bool kChecked>
+template <typename Lookup, bool kChecked>
 struct Generic {
     using S = Int32;
     using V = S::V;
-    static constexpr int kUnit = 16;  // columns
+    static constexpr int kUnit = S::kLanes > 1 ? 2 * S::kLanes : 16;  // columns
     static constexpr int kTogether = 1;
     static constexpr bool kLazy = false;
     static constexpr int kPeriod = kRunPeriod;
@@ -31,8 +44,9 @@ struct Generic {
 
     const Conversion* conversion;
     const GenericPlan* plan;
+    Lookup lookup;
 
-    explicit Generic(const GemmPlan& p) : conversion(&p.conversion), plan(&p.generic) {}
+    explicit Generic(const GemmPlan& p) : conversion(&p.conversion), plan(&p.generic), lookup(p.generic) {}
 
     template <typename Code>
     void pack_columns(const Code* codes, char* out) const {
@@ -78,13 +92,12 @@ struct Generic {
     }
 
     SLIPSTICK_INLINE Value add(const Value& a, const Value& b) const {
-        const V one = S::all(1), last = S::all(plan->last);
+        const V one = S::all(1);
         Value sum;
         for (int i = 0; i < kVectors; ++i) {
             const V larger = S::max(a.v[i], b.v[i]), smaller = S::min(a.v[i], b.v[i]);
             const V distance = S::sub(larger, S::and_not(smaller, one));
-            const V index = S::min(S::bit_xor(distance, S::bit_and(smaller, one)), last);
-            sum.v[i] = S::add(larger, S::gather(plan->table.data(), index));
+            sum.v[i] = lookup.sum(larger, S::xor_and(distance, smaller, one));
             if (kChecked) sum.v[i] = rounded(sum.v[i]);
         }
         return sum;

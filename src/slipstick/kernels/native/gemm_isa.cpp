@@ -12,6 +12,7 @@
 #include "gemm_bytes.h"
 #include "gemm_cells_avx512.h"
 #include "gemm_lookup_avx512.h"
+#include "gemm_wide_steps_avx512.h"
 #endif
 
 namespace slipstick {
@@ -106,7 +107,9 @@ const GemmPath* line_path(const UnsignedPlan& plan, int64_t terms) {
     return terms <= plan.terms && plan.lines.exact ? &kLines[plan.far] : nullptr;
 }
 
-const GemmPath* load_path(const UnsignedPlan& plan, int64_t terms) { return terms <= plan.terms ? &kLoads : nullptr; }
+const GemmPath* general_path(const GemmPlan& plan, int64_t terms) {
+    return terms <= plan.unsigned16.terms ? &kLoads : nullptr;
+}
 
 constexpr int kCheapBits = 7;  // classes of so many bits cost less than lines
 
@@ -115,7 +118,12 @@ constexpr int kCheapBits = 7;  // classes of so many bits cost less than lines
 constexpr int kCheapBits = 8;
 
 const GemmPath* step_path(const BytePlan&, int64_t) { return nullptr; }
-const GemmPath* load_path(const UnsignedPlan&, int64_t) { return nullptr; }
+
+const GemmPath kWideSteps = path<Generic<WideStepLookup, false>>("wide-steps");
+
+const GemmPath* general_path(const GemmPlan& plan, int64_t terms) {
+    return terms <= plan.generic.unchecked_terms && plan.generic.steps.exact ? &kWideSteps : nullptr;
+}
 
 const GemmPath kCells = path<Unsigned<CellLookup>>("cells");
 
@@ -183,7 +191,7 @@ const GemmPath* fast_path(const GemmPlan& plan, int64_t terms) {
     if (const GemmPath* path = line_path(plan.unsigned16, terms)) return path;
     if (bytes) return bytes;
     if (const GemmPath* path = kernel_of(byte_plan(plan, true), terms)) return path;
-    return load_path(plan.unsigned16, terms);
+    return general_path(plan, terms);
 }
 
 #else
@@ -195,7 +203,7 @@ const GemmPath* fast_path(const GemmPlan&, int64_t) { return nullptr; }
 }  // namespace
 
 extern const GemmKernels kGemm;
-const GemmKernels kGemm = {path<Generic<true>>("checked"), path<Generic<false>>("unchecked"), &fast_path};
+const GemmKernels kGemm = {path<Generic<GatherLookup, true>>("checked"), path<Generic<GatherLookup, false>>("unchecked"), &fast_path};
 
 }  // namespace SLIPSTICK_ISA
 }  // namespace slipstick

@@ -8,6 +8,16 @@
 
 namespace slipstick {
 
+// An adder that is constant on 32 cells of d per sign: cell = (d + phase) >> shift. Looked up in codes of the generic
+// kernels (gemm_wide_steps_avx512.h): entries[cell, signs differ] = 2 D + offset.
+struct WideSteps {
+    bool exact = false;
+    int shift = 0, phase = 0;
+    int32_t offset = 0;
+    int32_t cancelled = 0;  // where signs differ and 2 d is less than this, the sum is zero
+    alignas(64) uint16_t entries[64] = {};
+};
+
 // Codes of the generic kernels: v = 2 L + s in the accumulator's units; everything below `dead` stands for zero.
 struct GenericPlan {
     std::vector<int32_t> table;  // table[2 d + opposite] = 2 D, or -drop where the sum is zero
@@ -15,6 +25,7 @@ struct GenericPlan {
     int32_t zero = 0, dead = 0;
     int32_t high = 0, low = 0;    // 2 MAX and -2 MAX of the accumulator
     int64_t unchecked_terms = 0;     // up to how many terms the unchecked kernel is exact
+    WideSteps steps;
 };
 
 // How a term becomes an accumulator value and a sum an operand.

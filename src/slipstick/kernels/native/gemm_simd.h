@@ -50,6 +50,7 @@ struct Int32 {
     SLIPSTICK_INLINE static V bit_or(V a, V b) { return _mm256_or_si256(a, b); }
     SLIPSTICK_INLINE static V bit_xor(V a, V b) { return _mm256_xor_si256(a, b); }
     SLIPSTICK_INLINE static V and_not(V a, V b) { return _mm256_andnot_si256(b, a); }  // a & ~b
+    SLIPSTICK_INLINE static V xor_and(V a, V b, V c) { return bit_xor(a, bit_and(b, c)); }
     SLIPSTICK_INLINE static V gather(const int32_t* table, V i) { return _mm256_i32gather_epi32(table, i, 4); }
     // a > b ? x : y
     SLIPSTICK_INLINE static V where_greater(V a, V b, V x, V y) {
@@ -136,9 +137,23 @@ struct Int32 {
     SLIPSTICK_INLINE static V bit_or(V a, V b) { return _mm512_or_si512(a, b); }
     SLIPSTICK_INLINE static V bit_xor(V a, V b) { return _mm512_xor_si512(a, b); }
     SLIPSTICK_INLINE static V and_not(V a, V b) { return _mm512_andnot_si512(b, a); }  // a & ~b
+    SLIPSTICK_INLINE static V xor_and(V a, V b, V c) { return _mm512_ternarylogic_epi32(a, b, c, 0x78); }  // a ^ (b & c)
     // a > b ? x : y
     SLIPSTICK_INLINE static V where_greater(V a, V b, V x, V y) {
         return _mm512_mask_mov_epi32(y, _mm512_cmpgt_epi32_mask(a, b), x);
+    }
+    SLIPSTICK_INLINE static V shift_left(V a, int n) { return _mm512_slli_epi32(a, n); }
+    SLIPSTICK_INLINE static V shift_right(V a, int n) { return _mm512_srl_epi32(a, _mm_cvtsi32_si128(n)); }
+    // Bit by bit: mask ? x : y.
+    SLIPSTICK_INLINE static V select(V mask, V x, V y) { return _mm512_ternarylogic_epi32(mask, x, y, 0xCA); }
+    // Looks up 64 words by the low six bits of every lane of i.
+    SLIPSTICK_INLINE static V permute_words(V low, V high, V i) {
+        return _mm512_maskz_permutex2var_epi16(0x55555555, low, i, high);
+    }
+    // a odd and less than b, unsigned ? x : y
+    SLIPSTICK_INLINE static V where_odd_below(V a, V b, V x, V y) {
+        const __mmask16 odd = _mm512_test_epi32_mask(a, all(1));
+        return _mm512_mask_mov_epi32(y, _mm512_mask_cmplt_epu32_mask(odd, a, b), x);
     }
 #if defined(SLIPSTICK_EMULATED)
     SLIPSTICK_INLINE static V gather(const int32_t* table, V i) {
@@ -282,6 +297,7 @@ struct Int32 {
     SLIPSTICK_INLINE static V bit_or(V a, V b) { return a | b; }
     SLIPSTICK_INLINE static V bit_xor(V a, V b) { return a ^ b; }
     SLIPSTICK_INLINE static V and_not(V a, V b) { return a & ~b; }
+    SLIPSTICK_INLINE static V xor_and(V a, V b, V c) { return a ^ (b & c); }
     SLIPSTICK_INLINE static V gather(const int32_t* table, V i) { return table[i]; }
     SLIPSTICK_INLINE static V where_greater(V a, V b, V x, V y) { return a > b ? x : y; }
 };

@@ -4,6 +4,7 @@
 #include "gemm_cells_build.h"
 #include "gemm_lines_build.h"
 #include "gemm_steps_build.h"
+#include "gemm_wide_steps_build.h"
 
 namespace slipstick {
 
@@ -91,6 +92,7 @@ GemmPlan::GemmPlan(const Arithmetic& arithmetic) : order(arithmetic.order) {
         for (int32_t value : {adder.plus[d], adder.minus[d]})
             generic.table.push_back(checked32(value == kCancel ? -(drop + (drop & 1)) : 2 * int64_t{value}));
     generic.unchecked_terms = growth.unchecked_terms(order);
+    generic.steps = make_wide_steps(adder);
     const Differences differences{adder};
     const ByteClasses shuffled = shuffle_classes(differences), permuted = permute_classes(differences);
     shuffle = make_byte_plan(arithmetic, shuffled, false);

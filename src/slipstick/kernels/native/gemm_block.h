@@ -119,14 +119,18 @@ void pack_rows(const P& p, const GemmBlock& g, const Chunk& chunk, const Layout<
     const ChunkOrder& order = *chunk.order;
     const int64_t* terms = g.a_terms + chunk.k0;
     visit_offsets(terms, order, offsets);
-    bool together = true;
-    for (int32_t k = 1; k < order.length; ++k) together &= terms[k] == terms[k - 1] + 1;
+    bool together = true, in_place = true;  // terms of a row lie together, and as they are visited
+    for (int32_t k = 1; k < order.length; ++k) {
+        together &= terms[k] == terms[k - 1] + 1;
+        in_place &= offsets[k] == offsets[k - 1] + 1;
+    }
     for (int row = 0; row < g.rows; ++row) {
         const Code* from = static_cast<const Code*>(g.a) + g.a_rows[row];
         if (together && row + kRowsAhead < g.rows)
             prefetch(static_cast<const Code*>(g.a) + g.a_rows[row + kRowsAhead] + terms[0], sizeof(Code) * order.length);
-        for (int32_t k = 0; k < order.length; ++k) codes[k] = from[offsets[k]];
-        p.pack_row(codes, order.run_position.data(), order.length,
+        if (!in_place)
+            for (int32_t k = 0; k < order.length; ++k) codes[k] = from[offsets[k]];
+        p.pack_row(in_place ? from + offsets[0] : codes, order.run_position.data(), order.length,
                    reinterpret_cast<uint32_t*>(out + row * layout.row_step));
     }
 }

@@ -46,16 +46,6 @@ struct Differences {
         return true;
     }
 
-    // Whether bias - D fits a byte wherever signs agree or d > 0.
-    bool fit_bytes() const {
-        int32_t most = 0, least = 0;
-        for (int64_t d = 0; d < adder.n(); ++d) {
-            most = std::max({most, plus(d), minus(d)});
-            least = std::min({least, plus(d), d ? minus(d) : 0});
-        }
-        return most - least <= UINT8_MAX;
-    }
-
     // The class that d and everything beyond may share because the sum no longer changes there.
     int first_idle_class(const ByteClasses& classes) const {
         int64_t d = adder.n();
@@ -242,16 +232,13 @@ ByteClasses shuffle_classes(const Differences& differences) {
 }
 
 // Where 64-byte permutations look up (AVX-512): 64 classes for both signs in one, 128 per sign in two, 256 in four.
-// 64 leave no room for a second byte of an entry.
 ByteClasses permute_classes(const Differences& differences) {
     static const std::vector<ByteClasses> all = [] {
         std::vector<ByteClasses> near = near_classes({6, 7}), rest = classes_of({6, 7, 8});
         near.insert(near.end(), rest.begin(), rest.end());
         return near;
     }();
-    const bool fit = differences.fit_bytes();
-    return cheapest_classes(differences, all, [fit](const ByteClasses& c, int) {
-        if (c.bits == 6 && !fit) return INT_MAX;
+    return cheapest_classes(differences, all, [](const ByteClasses& c, int) {
         return (c.bits == 6 ? 19 : c.bits == 7 ? 21 : 28) + (c.near ? 3 : c.shift > 0 ? 6 : 0);
     });
 }

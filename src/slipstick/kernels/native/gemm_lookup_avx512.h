@@ -39,7 +39,7 @@ struct PermuteLookup {
         }
         uint8_t bytes[64] = {};
         std::memcpy(bytes, p.second, sizeof p.second);
-        high = kBits == 6 ? S::all8(p.second[0]) : S::load(bytes);
+        high = S::load(bytes);
     }
 
     // first, second: u - v of both halves; z: the same packed with saturation; su, sv: signs.
@@ -52,8 +52,8 @@ struct PermuteLookup {
             return {S::where8(opposite, other, same), S::where8_or_zero(opposite & ~upper, S::permute(high, none, c))};
         }
         const V index = S::bit_xor3(c, su, sv);
-        if (kBits == 6)  // bit 6 says "opposite" too, and only opposite equal numbers have a second byte
-            return {S::permute(plus[0], minus[0], index), S::where8_or_zero(S::equal8(index, S::all8(kSign)), high)};
+        if (kBits == 6)  // bit 6 says "opposite" too
+            return {S::permute(plus[0], minus[0], index), S::permute(none, high, index)};
         const S::Mask opposite = S::negative8(index);
         return {S::where8(opposite, S::permute(minus[0], minus[1], index), S::permute(plus[0], plus[1], index)),
                 S::where8_or_zero(opposite, S::permute(high, none, index))};

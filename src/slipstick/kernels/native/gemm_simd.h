@@ -255,7 +255,6 @@ struct Words {
     SLIPSTICK_INLINE static V where_negative8(V sign, V x, V y) { return where8(negative8(sign), x, y); }
     using Mask = __mmask64;
     SLIPSTICK_INLINE static Mask negative8(V a) { return _mm512_movepi8_mask(a); }
-    SLIPSTICK_INLINE static Mask equal8(V a, V b) { return _mm512_cmpeq_epi8_mask(a, b); }
     SLIPSTICK_INLINE static V where8(Mask m, V x, V y) { return _mm512_mask_mov_epi8(y, m, x); }
     SLIPSTICK_INLINE static V where8_or_zero(Mask m, V x) { return _mm512_maskz_mov_epi8(m, x); }
     // Byte by byte: x where a is the larger of a and what it was compared with, else y. Words in two halves.

@@ -48,6 +48,11 @@ struct Lanes {
         _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), _mm512_cvtepi32_epi16(x));
 #endif
     }
+    // to: at a multiple of 32 bytes.
+    static void stream(int32_t* to, V x) {
+        _mm256_stream_si256(reinterpret_cast<__m256i*>(to), _mm512_castsi512_si256(x));
+        _mm256_stream_si256(reinterpret_cast<__m256i*>(to) + 1, _mm512_extracti64x4_epi64(x, 1));
+    }
     static V all(int32_t x) { return _mm512_set1_epi32(x); }
     static V add(V a, V b) { return _mm512_add_epi32(a, b); }
     static V sub(V a, V b) { return _mm512_sub_epi32(a, b); }
@@ -98,6 +103,7 @@ struct Lanes {
         const V packed = _mm256_permute4x64_epi64(_mm256_packs_epi32(x, x), 0x08);
         _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm256_castsi256_si128(packed));
     }
+    static void stream(int32_t* to, V x) { _mm256_stream_si256(reinterpret_cast<V*>(to), x); }
     static V all(int32_t x) { return _mm256_set1_epi32(x); }
     static V add(V a, V b) { return _mm256_add_epi32(a, b); }
     static V sub(V a, V b) { return _mm256_sub_epi32(a, b); }
@@ -145,7 +151,10 @@ struct RegisterTable {
     static bool fits(size_t size) { return size <= size_t{1} << Lanes::kMaxTableLog2; }
 };
 
-template <int log2_size, typename Code>
+constexpr int kFloatsAhead = 512;  // how many numbers ahead memory is asked for
+
+// False where there is a NaN.
+template <int log2_size, bool flush, typename Code>
 bool encode_lanes(const Arithmetic& arithmetic, const RegisterTable& table, const float* x, int64_t n, Code* v) {
     using L = Lanes;
     using V = L::V;
@@ -153,24 +162,25 @@ bool encode_lanes(const Arithmetic& arithmetic, const RegisterTable& table, cons
     const int shift = arithmetic.encode_float.bucket_shift, drop = 23 - format.frac_bits;
     const V magnitude = L::all(0x7FFFFFFF), infinity = L::all(0x7F800000), nothing = L::all(0);
     const V bias = L::all(127 << format.frac_bits), zero = L::all(format.zero_code());
-    const V max = L::all(format.max_log()), min = L::all(-format.max_log());
-    const V below = L::all(format.flush ? format.zero_log() : -format.max_log());
+    const V max = L::all(format.max_log()), min = L::all(-format.max_log()), below = L::all(format.zero_log());
     V largest = nothing;
     for (int64_t i = 0; i < n; i += L::kCount) {
+        __builtin_prefetch(x + i + kFloatsAhead);
         const V raw = L::load(x + i);
         const V bits = L::bit_and(raw, magnitude);
         largest = L::max(largest, bits);
         const V offset = L::lookup<log2_size>(table.entries, L::right(bits, shift));
-        V log = L::sub(L::right(L::add(bits, offset), drop), bias);
-        log = L::greater(min, log, below, L::min(log, max));
-        V code = L::bit_or(L::left(log, 1), L::right(raw, 31));
-        code = L::greater(code, L::add(zero, L::all(1)), code, zero);
+        const V exact = L::sub(L::right(L::add(bits, offset), drop), bias);
+        const V log = flush ? L::greater(min, exact, below, L::min(exact, max)) : L::max(min, L::min(exact, max));
+        V code = L::bit_or(L::add(log, log), L::right(raw, 31));
+        if (flush) code = L::greater(code, L::add(zero, L::all(1)), code, zero);
         L::store(v + i, L::equal(bits, nothing, zero, code));
     }
     return !L::any_greater(largest, infinity);
 }
 
-template <int log2_size, typename Code>
+// stream: `x` lies at a multiple of 32 bytes and will not be read soon.
+template <int log2_size, bool stream, typename Code>
 void decode_lanes(const Format& format, const RegisterTable& table, const Code* v, int64_t n, float* x) {
     using L = Lanes;
     using V = L::V;
@@ -182,7 +192,11 @@ void decode_lanes(const Format& format, const RegisterTable& table, const Code* 
         const V exponent = L::left(L::add(L::arithmetic_right(log, frac), bias), 23);
         const V mantissa = L::lookup<log2_size>(table.entries, log);
         const V bits = L::bit_or(L::bit_or(exponent, mantissa), L::left(code, 31));
-        L::store(reinterpret_cast<int32_t*>(x) + i, L::equal(code, zero, L::all(0), bits));
+        const V number = L::equal(code, zero, L::all(0), bits);
+        if (stream)
+            L::stream(reinterpret_cast<int32_t*>(x) + i, number);
+        else
+            L::store(reinterpret_cast<int32_t*>(x) + i, number);
     }
 }
 

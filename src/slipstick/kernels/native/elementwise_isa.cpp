@@ -63,6 +63,24 @@ int32_t encode_each(const Arithmetic& arithmetic, const float* __restrict x, int
     return nan ? kNaN : kOk;
 }
 
+#if !defined(SLIPSTICK_ISA_portable)
+
+template <bool flush, typename Code>
+bool encode_vectors(const Arithmetic& arithmetic, const RegisterTable& table, const float* x, int64_t n, Code* v) {
+    if (table.log2_size == 5) return encode_lanes<5, flush>(arithmetic, table, x, n, v);
+    if (table.log2_size == 6) return encode_lanes<6, flush>(arithmetic, table, x, n, v);
+    return encode_lanes<Lanes::kMaxTableLog2, flush>(arithmetic, table, x, n, v);
+}
+
+template <bool stream, typename Code>
+void decode_vectors(const Arithmetic& arithmetic, const RegisterTable& table, const Code* v, int64_t n, float* x) {
+    if (table.log2_size == 5) return decode_lanes<5, stream>(arithmetic.operand, table, v, n, x);
+    if (table.log2_size == 6) return decode_lanes<6, stream>(arithmetic.operand, table, v, n, x);
+    decode_lanes<Lanes::kMaxTableLog2, stream>(arithmetic.operand, table, v, n, x);
+}
+
+#endif
+
 // Whole vectors with the table in registers where it fits; the rest one by one.
 template <typename Code>
 int32_t encode(const Arithmetic& arithmetic, const float* x, int64_t n, Code* v) {
@@ -73,9 +91,7 @@ int32_t encode(const Arithmetic& arithmetic, const float* x, int64_t n, Code* v)
     if (n >= 4 * Lanes::kCount && RegisterTable::fits(offsets.size())) {
         const RegisterTable table(offsets.data(), static_cast<int>(offsets.size()));
         done = n - n % Lanes::kCount;
-        const auto run = table.log2_size == 5   ? encode_lanes<5, Code>
-                         : table.log2_size == 6 ? encode_lanes<6, Code>
-                                                : encode_lanes<Lanes::kMaxTableLog2, Code>;
+        const auto run = arithmetic.operand.flush ? encode_vectors<true, Code> : encode_vectors<false, Code>;
         if (!run(arithmetic, table, x, done, v)) status = kNaN;
     }
 #endif
@@ -146,16 +162,13 @@ void decode_each(const Arithmetic& arithmetic, const Code* __restrict v, int64_t
 }
 
 template <typename Code>
-void decode(const Arithmetic& arithmetic, const Code* v, int64_t n, float* x) {
+void decode(const Arithmetic& arithmetic, const Code* v, int64_t n, float* x, [[maybe_unused]] bool stream = false) {
     int64_t done = 0;
 #if !defined(SLIPSTICK_ISA_portable)
     if (n >= 4 * Lanes::kCount && RegisterTable::fits(arithmetic.decode.size())) {
         const RegisterTable table(arithmetic.decode.data(), static_cast<int>(arithmetic.decode.size()));
         done = n - n % Lanes::kCount;
-        const auto run = table.log2_size == 5   ? decode_lanes<5, Code>
-                         : table.log2_size == 6 ? decode_lanes<6, Code>
-                                                : decode_lanes<Lanes::kMaxTableLog2, Code>;
-        run(arithmetic.operand, table, v, done, x);
+        (stream ? decode_vectors<true, Code> : decode_vectors<false, Code>)(arithmetic, table, v, done, x);
     }
 #endif
     decode_each(arithmetic, v + done, n - done, x + done);
@@ -166,7 +179,7 @@ void decode32(const Arithmetic& arithmetic, const int32_t* v, int64_t n, float* 
 #if defined(SLIPSTICK_ISA_avx2)
 
 void decode16(const Arithmetic& arithmetic, const int16_t* v, int64_t n, float* x, bool stream) {
-    if (!arithmetic.carrier_bytes.decodes) return decode(arithmetic, v, n, x);
+    if (!arithmetic.carrier_bytes.decodes) return decode(arithmetic, v, n, x, stream);
     const int64_t whole = n - n % kShuffled;
     const auto run = stream ? decode_shuffled<true> : decode_shuffled<false>;
     run(arithmetic, v, whole, x);
@@ -181,8 +194,8 @@ void decode16(const Arithmetic& arithmetic, const int16_t* v, int64_t n, float* 
 
 #elif defined(SLIPSTICK_ISA_avx512)
 
-void decode16(const Arithmetic& arithmetic, const int16_t* v, int64_t n, float* x, bool) {
-    decode(arithmetic, v, n, x);
+void decode16(const Arithmetic& arithmetic, const int16_t* v, int64_t n, float* x, bool stream) {
+    decode(arithmetic, v, n, x, stream);
 }
 
 #endif

@@ -70,6 +70,7 @@ def _analyser() -> str:
     return found
 
 
+COARSE = re.compile(r"\([^()<]*\(.*?\)[^)]*::Coarse\)(\d)")
 MODES = ("", ", saturating", ", rounded", ", floor")
 _PAIRS = "Tree: two terms and their sum, halved"
 PARTS = {"run_tile": "Sequential, Blocked", "tile": _PAIRS, "call_add_terms": _PAIRS}
@@ -77,7 +78,8 @@ PARTS = {"run_tile": "Sequential, Blocked", "tile": _PAIRS, "call_add_terms": _P
 
 def kernel(name: str) -> tuple[str, str] | None:
     """Which kernel and which part of it a function is."""
-    policy = re.search(r"(?:Permute|Shuffle|Step)Lookup<[^>]*>", name)
+    named = COARSE.sub(lambda found: ("direct", "coarse far out", "coarse in a byte")[int(found[1])], name)
+    policy = re.search(r"(?:Permute|Shuffle|Step)Lookup<[^>]*>|CellLookup", named)
     part = re.search(r"(run_tile|call_add_terms|tile)<", name)
     mode = re.search(r"ByteMode\)(\d)", name)
     return (policy[0] + MODES[int(mode[1]) if mode else 0], PARTS[part[1]]) if policy and part else None

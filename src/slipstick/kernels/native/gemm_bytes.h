@@ -1,15 +1,11 @@
-// Narrow formats: logs in 16 bits, signs and table indices in bytes.
-//
-// A unit is two vectors of logs and one vector of signs, in the byte order that packing 16-bit lanes gives, so that
-// unpacking restores the order of the logs. An addition:
+// Narrow formats: logs in 16 bits, signs and table indices in bytes. An addition:
 //     d = u - v, larger = max(u, v), z = d packed to bytes with saturation: its top bit says u < v
 //     entry = table[class(|d|), signs differ], a byte of bias - D >= 0
 //     sum = larger - entry, sign = u < v ? sign of v : sign of u
 // Zero is a log far below every other; opposite equal numbers are dropped there by a large entry.
 #pragma once
 
-#include "gemm.h"
-#include "gemm_simd.h"
+#include "gemm_word_units.h"
 
 namespace slipstick {
 namespace SLIPSTICK_ISA {
@@ -17,18 +13,10 @@ namespace SLIPSTICK_ISA {
 namespace {
 
 template <typename Lookup, ByteMode kMode>
-struct Bytes {
-    using S = Words;
-    using V = S::V;
-    static constexpr int kUnit = S::kBytes;
+struct Bytes : WordUnits {
     static constexpr int kTogether = 1;
     static constexpr bool kLazy = false;
     static constexpr int kPeriod = kRunPeriod;
-    static constexpr int kValueBytes = 3 * S::kBytes, kColumnBytes = 3 * S::kBytes, kRowBytes = 8;
-
-    struct Value {
-        V first, second, sign;
-    };
 
     const Conversion* conversion;
     const BytePlan* plan;
@@ -41,19 +29,9 @@ struct Bytes {
           high(S::all16(bytes.high)) {}
 
     void pack_columns(const int16_t* codes, char* out) const {
-        const V one = S::all16(1), zero_code = S::all16(conversion->zero_code);
-        const V operand_zero = S::all16(plan->column_zero);
-        const V offset = S::all16(plan->column_offset);
-        V log[2], sign[2];
-        for (int half = 0; half < 2; ++half) {
-            const V v = S::load(codes + half * (kUnit / 2));  // the code of zero is the smallest
-            const V live = S::add16(S::shift_left16(S::half16(v), conversion->shift), offset);
-            log[half] = S::where_greater16(v, zero_code, live, operand_zero);
-            sign[half] = S::sub16(S::all16(0), S::bit_and(v, one));
-        }
-        S::store(out, log[0]);
-        S::store(out + S::kBytes, log[1]);
-        S::store(out + 2 * S::kBytes, S::bit_and(S::pack(sign[0], sign[1]), S::all8(Lookup::kSign)));
+        Value x = of_codes(codes, *conversion, plan->column_offset, S::all16(plan->column_zero));
+        x.sign = S::bit_and(x.sign, S::all8(Lookup::kSign));
+        store(out, x);
     }
 
     void pack_columns(const int32_t*, char*) const {}  // wide codes never come here
@@ -71,16 +49,6 @@ struct Bytes {
             out[2 * k] = (static_cast<uint32_t>(log) & 0xFFFFu) * 0x00010001u;
             out[2 * k + 1] = static_cast<uint32_t>(-(code & 1)) & (Lookup::kSign * 0x01010101u);
         }
-    }
-
-    SLIPSTICK_INLINE static Value load(const char* p) {
-        return {S::load(p), S::load(p + S::kBytes), S::load(p + 2 * S::kBytes)};
-    }
-
-    SLIPSTICK_INLINE static void store(char* p, const Value& x) {
-        S::store(p, x.first);
-        S::store(p + S::kBytes, x.second);
-        S::store(p + 2 * S::kBytes, x.sign);
     }
 
     SLIPSTICK_INLINE Value product(const char* row, const char* columns) const {
@@ -112,16 +80,9 @@ struct Bytes {
     }
 
     void finish(const Value& x, int32_t* logs, int32_t* signs) const {
-        const V opened[2] = {S::unpack_low(x.sign, x.sign), S::unpack_high(x.sign, x.sign)};
-        int16_t log[kUnit], sign[kUnit];
-        S::store(log, x.first);
-        S::store(log + kUnit / 2, x.second);
-        S::store(sign, opened[0]);
-        S::store(sign + kUnit / 2, opened[1]);
-        for (int i = 0; i < kUnit; ++i) {
-            logs[i] = log[i] <= plan->dead ? INT32_MIN : log[i] - plan->offset;
-            signs[i] = sign[i] < 0;
-        }
+        int16_t log[kUnit];
+        spread(x, log, signs);
+        for (int i = 0; i < kUnit; ++i) logs[i] = log[i] <= plan->dead ? INT32_MIN : log[i] - plan->offset;
     }
 
 private:

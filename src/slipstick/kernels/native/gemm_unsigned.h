@@ -6,8 +6,7 @@
 // numbers lose 65535. Live logs stay so far above 0 that an adder's tables end before they reach it.
 #pragma once
 
-#include "gemm.h"
-#include "gemm_simd.h"
+#include "gemm_word_units.h"
 
 namespace slipstick {
 namespace SLIPSTICK_ISA {
@@ -16,18 +15,10 @@ namespace {
 
 // Lookup: gemm_lines.h, gemm_loads_avx2.h, gemm_cells_avx512.h.
 template <typename Lookup>
-struct Unsigned {
-    using S = Words;
-    using V = S::V;
-    static constexpr int kUnit = S::kBytes;
+struct Unsigned : WordUnits {
     static constexpr int kTogether = Lookup::kTogether;
     static constexpr bool kLazy = true;
     static constexpr int kPeriod = kUnsignedPeriod;
-    static constexpr int kValueBytes = 3 * S::kBytes, kColumnBytes = 3 * S::kBytes, kRowBytes = 8;
-
-    struct Value {
-        V first, second, sign;
-    };
 
     const Conversion* conversion;
     const UnsignedPlan* plan;
@@ -39,17 +30,7 @@ struct Unsigned {
           low(S::all16(plan->low)) {}
 
     void pack_columns(const int16_t* codes, char* out) const {
-        const V one = S::all16(1), zero_code = S::all16(conversion->zero_code), offset = S::all16(plan->column_offset);
-        V log[2], sign[2];
-        for (int half = 0; half < 2; ++half) {
-            const V v = S::load(codes + half * (kUnit / 2));  // the code of zero is the smallest
-            const V live = S::add16(S::shift_left16(S::half16(v), conversion->shift), offset);
-            log[half] = S::where_greater16(v, zero_code, live, S::all16(0));
-            sign[half] = S::sub16(S::all16(0), S::bit_and(v, one));
-        }
-        S::store(out, log[0]);
-        S::store(out + S::kBytes, log[1]);
-        S::store(out + 2 * S::kBytes, S::pack(sign[0], sign[1]));
+        store(out, of_codes(codes, *conversion, plan->column_offset, S::all16(0)));
     }
 
     void pack_columns(const int32_t*, char*) const {}  // wide codes never come here
@@ -64,16 +45,6 @@ struct Unsigned {
             out[2 * k] = static_cast<uint32_t>(code == zero_code ? UINT16_MAX : live) * 0x00010001u;
             out[2 * k + 1] = static_cast<uint32_t>(-(code & 1));
         }
-    }
-
-    SLIPSTICK_INLINE static Value load(const char* p) {
-        return {S::load(p), S::load(p + S::kBytes), S::load(p + 2 * S::kBytes)};
-    }
-
-    SLIPSTICK_INLINE static void store(char* p, const Value& x) {
-        S::store(p, x.first);
-        S::store(p + S::kBytes, x.second);
-        S::store(p + 2 * S::kBytes, x.sign);
     }
 
     SLIPSTICK_INLINE Value product(const char* row, const char* columns) const {
@@ -117,17 +88,9 @@ struct Unsigned {
     }
 
     void finish(const Value& x, int32_t* logs, int32_t* signs) const {
-        const V opened[2] = {S::unpack_low(x.sign, x.sign), S::unpack_high(x.sign, x.sign)};
         uint16_t log[kUnit];
-        int16_t sign[kUnit];
-        S::store(log, x.first);
-        S::store(log + kUnit / 2, x.second);
-        S::store(sign, opened[0]);
-        S::store(sign + kUnit / 2, opened[1]);
-        for (int i = 0; i < kUnit; ++i) {
-            logs[i] = log[i] == 0 ? INT32_MIN : log[i] - plan->offset;
-            signs[i] = sign[i] < 0;
-        }
+        spread(x, log, signs);
+        for (int i = 0; i < kUnit; ++i) logs[i] = log[i] == 0 ? INT32_MIN : log[i] - plan->offset;
     }
 
 private:

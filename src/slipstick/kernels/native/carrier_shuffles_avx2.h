@@ -6,6 +6,7 @@
 #include <algorithm>
 
 #include "arithmetic.h"
+#include "carrier_lanes.h"
 #include "gemm_simd.h"
 
 namespace slipstick {
@@ -42,7 +43,6 @@ struct ShuffleTable {
 };
 
 constexpr int kShuffled = 32;  // numbers at a time
-constexpr int kAhead = 512;    // how many numbers ahead memory is asked for
 
 // Floats cut into halves of 16 bits, with the fraction of the log that is due to the upper half.
 struct CutFloats {
@@ -59,7 +59,7 @@ struct CutFloats {
         const V apart = _mm256_setr_epi8(0, 1, 4, 5, 8, 9, 12, 13, 2, 3, 6, 7, 10, 11, 14, 15,  //
                                          0, 1, 4, 5, 8, 9, 12, 13, 2, 3, 6, 7, 10, 11, 14, 15);
         for (int64_t i = 0; i < n; i += 16) {
-            _mm_prefetch(reinterpret_cast<const char*>(x + i + kAhead), _MM_HINT_T0);
+            _mm_prefetch(reinterpret_cast<const char*>(x + i + kFloatsAhead), _MM_HINT_T0);
             const V a = S::shuffle(S::load(x + i), apart), b = S::shuffle(S::load(x + i + 8), apart);
             const V upper = _mm256_unpackhi_epi64(a, b), mantissa = S::bit_and(upper, mantissa_bits);
             const V parabola = _mm256_mullo_epi16(mantissa, S::sub16(factor, mantissa));

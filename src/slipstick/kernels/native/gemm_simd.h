@@ -150,11 +150,6 @@ struct Int32 {
     SLIPSTICK_INLINE static V permute_words(V low, V high, V i) {
         return _mm512_maskz_permutex2var_epi16(0x55555555, low, i, high);
     }
-    // a odd and less than b, unsigned ? x : y
-    SLIPSTICK_INLINE static V where_odd_below(V a, V b, V x, V y) {
-        const __mmask16 odd = _mm512_test_epi32_mask(a, all(1));
-        return _mm512_mask_mov_epi32(y, _mm512_mask_cmplt_epu32_mask(odd, a, b), x);
-    }
 #if defined(SLIPSTICK_EMULATED)
     SLIPSTICK_INLINE static V gather(const int32_t* table, V i) {
         int32_t index[16], value[16];
@@ -162,7 +157,21 @@ struct Int32 {
         for (int lane = 0; lane < 16; ++lane) value[lane] = table[index[lane]];
         return load(value);
     }
+    static V where_odd_below(V a, V b, V x, V y) {
+        uint32_t u[16], v[16], from[16], to[16];
+        store(u, a);
+        store(v, b);
+        store(from, x);
+        store(to, y);
+        for (int lane = 0; lane < 16; ++lane) to[lane] = u[lane] % 2 && u[lane] < v[lane] ? from[lane] : to[lane];
+        return load(to);
+    }
 #else
+    // a odd and less than b, unsigned ? x : y
+    SLIPSTICK_INLINE static V where_odd_below(V a, V b, V x, V y) {
+        const __mmask16 odd = _mm512_test_epi32_mask(a, all(1));
+        return _mm512_mask_mov_epi32(y, _mm512_mask_cmplt_epu32_mask(odd, a, b), x);
+    }
     SLIPSTICK_INLINE static V gather(const int32_t* table, V i) { return _mm512_i32gather_epi32(i, table, 4); }
 #endif
 };

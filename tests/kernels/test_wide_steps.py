@@ -1,4 +1,4 @@
-"""Sums by adders of a few steps, too wide for 16 bits: Sanyal's, in LNS(4,10)."""
+"""Sums by adders of a few steps: Sanyal's, too wide for 16 bits in LNS(4,10), and where zeros reach their end."""
 
 import pytest
 from differences import OffByOne, every_difference, plan_of
@@ -9,24 +9,27 @@ from slipstick.kernels import native, products, reference
 from slipstick.kernels.spec import kernel_spec
 
 ADDERS = ["sanyal2019-lut", "sanyal2019-bitshift"]
+ARITHMETICS = [
+    *(LogArithmetic(LNS(4, 10), adder) for adder in ADDERS),
+    *(LogArithmetic(LNS(5, frac_bits), "sanyal2019-bitshift") for frac_bits in (6, 7)),
+]
 
 
-@pytest.mark.parametrize("adder", ADDERS)
-def test_every_difference_of_two_terms(adder):
-    arithmetic = LogArithmetic(LNS(4, 10), adder)
+@pytest.mark.parametrize("arithmetic", ARITHMETICS, ids=str)
+def test_every_difference_of_two_terms(arithmetic):
     a, b = every_difference(arithmetic)
     expected = reference.matmul(a, b, arithmetic)
     for where in everywhere():
         assert_bits(products.matmul(tensor(a), tensor(b), kernel_spec(arithmetic)), expected, where)
 
 
-@pytest.mark.parametrize("adder", ADDERS)
+@pytest.mark.parametrize("arithmetic", ARITHMETICS, ids=str)
 @pytest.mark.parametrize("order", [Tree(16), Blocked(64), Sequential()], ids=str)
-def test_sums_of_every_temper(adder, order):
-    arithmetic = LogArithmetic(LNS(4, 10), adder, order)
+def test_sums_of_every_temper(arithmetic, order):
+    arithmetic = LogArithmetic(arithmetic.format, arithmetic.add, order)
     for mode in MODES:
         for rows, terms, columns in ((3, 1, 33), (5, 37, 65), (1, 600, 3)):
-            rng = seed(adder, mode, terms)
+            rng = seed(str(arithmetic), mode, terms)
             a = operand(arithmetic.format, (rows, terms), mode, rng)
             b = operand(arithmetic.format, (columns, terms), mode, rng).transpose(1, 0)
             expected = reference.matmul(a, b, arithmetic)

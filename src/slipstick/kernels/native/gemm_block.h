@@ -72,16 +72,15 @@ void gather_codes(const Code* b, const int64_t* terms, int64_t length, const int
     }
 }
 
-// Strided rows of codes are asked for so many terms before they are packed: processors do not foresee them.
-constexpr int64_t kAhead = 32;
-constexpr int kRowsAhead = 8;
-
 // Where the terms of a chunk lie, in the order of their visits.
 inline void visit_offsets(const int64_t* terms, const ChunkOrder& order, int64_t* offsets) {
     for (int32_t k = 0; k < order.length; ++k) offsets[k] = terms[order.visits[k]];
 }
 
-constexpr int64_t kLine = 64;  // bytes that memory hands over at once
+// Codes are asked for so many terms or rows before they are packed: processors do not foresee strides.
+constexpr int64_t kTermsAhead = 32;
+constexpr int kRowsAhead = 8;
+constexpr size_t kLine = 64;  // bytes that memory hands over at once
 
 template <typename T>
 SLIPSTICK_INLINE void prefetch(const T* from, size_t bytes) {
@@ -104,7 +103,8 @@ void pack_columns(const P& p, const GemmBlock& g, const Chunk& chunk, const Layo
             gather_codes(b, offsets, length, columns, count, P::kUnit, static_cast<Code>(p.conversion->zero_code),
                          codes);
         for (int64_t k = 0; k < length; ++k) {
-            if (together && k + kAhead < length) prefetch(b + offsets[k + kAhead] + columns[0], sizeof(Code) * count);
+            if (together && k + kTermsAhead < length)
+                prefetch(b + offsets[k + kTermsAhead] + columns[0], sizeof(Code) * count);
             p.pack_columns(together ? b + offsets[k] + columns[0] : codes + k * P::kUnit, out + k * P::kColumnBytes);
         }
     }

@@ -157,6 +157,8 @@ const ByteKernel kByteKernels[] = {
     byte_kernel<ByteMode::plain, 7, Coarse::far>("bytes-128-far"),
     byte_kernel<ByteMode::plain, 8, Coarse::none>("bytes-256"),
     byte_kernel<ByteMode::plain, 8, Coarse::far>("bytes-256-far"),
+    byte_kernel<ByteMode::saturating, 6, Coarse::near>("bytes-64-near-saturating"),
+    byte_kernel<ByteMode::saturating, 6, Coarse::far>("bytes-64-far-saturating"),
     byte_kernel<ByteMode::saturating, 7, Coarse::near>("bytes-128-near-saturating"),
     byte_kernel<ByteMode::saturating, 7, Coarse::far>("bytes-128-far-saturating"),
     byte_kernel<ByteMode::saturating, 8, Coarse::none>("bytes-256-saturating"),
@@ -203,7 +205,8 @@ const GemmPath* fast_path(const GemmPlan&, int64_t) { return nullptr; }
 }  // namespace
 
 extern const GemmKernels kGemm;
-const GemmKernels kGemm = {path<Generic<GatherLookup, true>>("checked"), path<Generic<GatherLookup, false>>("unchecked"), &fast_path};
+const GemmKernels kGemm = {path<Generic<GatherLookup, true>>("checked"),
+                           path<Generic<GatherLookup, false>>("unchecked"), &fast_path};
 
 }  // namespace SLIPSTICK_ISA
 }  // namespace slipstick

@@ -36,7 +36,7 @@ const GemmKernels& gemm_kernels() {
 namespace {
 
 // Blocks are small enough that their packed panels and partial sums stay in the second-level cache.
-constexpr int64_t kBlockRows = 64, kBlockColumns = 256;
+constexpr int64_t kBlockRows = 128, kBlockColumns = 256;
 constexpr int64_t kPanelBytes = 256 * 1024, kColumnPackedBytes = 4;
 
 const GemmPath& choose_path(const GemmPlan& plan, int64_t terms, bool generic) {
@@ -110,8 +110,8 @@ public:
     Code* get() { return far_ ? reinterpret_cast<Code*>(far_.get()) : here_; }
 
 private:
-    static constexpr int64_t kHere = 256;
-    alignas(64) Code here_[kHere];
+    static constexpr int64_t kHere = 256, kBehind = 64;  // kernels may read beyond the last one
+    alignas(64) Code here_[kHere + kBehind];
     Buffer far_;
 };
 

@@ -5,6 +5,7 @@
 #include <type_traits>
 
 #include "gemm.h"
+#include "gemm_gather.h"
 #include "gemm_simd.h"
 
 namespace slipstick {
@@ -30,7 +31,7 @@ struct Layout {
         row_bytes = row_step * g.rows;
         column_bytes = int64_t{units} * chunk * P::kColumnBytes;
         partial_bytes = int64_t{g.rows} * units * P::kValueBytes;
-        codes_bytes = round_up(int64_t{chunk} * P::kUnit * 4, 64);
+        codes_bytes = round_up(int64_t{chunk} * P::kUnit * 4, 64) + kMostAtOnce;
         offset_bytes = round_up(int64_t{chunk} * 8, 64);
         stack_bytes = int64_t{depth + 2} * kTile * P::kValueBytes;
         total = 64 + row_bytes + column_bytes + partial_bytes * (g.schedule->depth + 1) + codes_bytes + offset_bytes +
@@ -41,35 +42,6 @@ struct Layout {
 template <typename P>
 size_t workspace_bytes(const GemmBlock& g) {
     return static_cast<size_t>(Layout<P>(g).total);
-}
-
-// Codes of one unit of columns, term after term. Reads runs that lie together in memory as runs.
-template <typename Code>
-void gather_codes(const Code* b, const int64_t* terms, int64_t length, const int64_t* columns, int count, int unit,
-                  Code filler, Code* codes) {
-    int starts[kColumnAlign + 1], runs = 0;
-    for (int j = 0; j < count; ++j)
-        if (j == 0 || columns[j] != columns[j - 1] + 1) starts[runs++] = j;
-    starts[runs] = count;
-    if (count < unit)
-        for (int64_t k = 0; k < length; ++k)
-            for (int j = count; j < unit; ++j) codes[k * unit + j] = filler;
-    if (runs == 1) {
-        for (int64_t k = 0; k < length; ++k)
-            std::memcpy(codes + k * unit, b + terms[k] + columns[0], sizeof(Code) * count);
-    } else if (4 * runs <= count) {
-        for (int64_t k = 0; k < length; ++k) {
-            const Code* from = b + terms[k];
-            Code* to = codes + k * unit;
-            for (int r = 0; r < runs; ++r)
-                for (int j = starts[r]; j < starts[r + 1]; ++j) to[j] = from[columns[j]];
-        }
-    } else {
-        for (int j = 0; j < count; ++j) {
-            const Code* from = b + columns[j];
-            for (int64_t k = 0; k < length; ++k) codes[k * unit + j] = from[terms[k]];
-        }
-    }
 }
 
 // Where the terms of a chunk lie, in the order of their visits.
@@ -93,15 +65,22 @@ void pack_columns(const P& p, const GemmBlock& g, const Chunk& chunk, const Layo
     const int64_t length = chunk.order->length;
     const Code* b = static_cast<const Code*>(g.b);
     visit_offsets(g.b_terms + chunk.k0, *chunk.order, offsets);
+    const auto gather = [&](const int64_t* columns, int count) {
+        const Code filler = static_cast<Code>(p.conversion->zero_code);
+        const ColumnRuns runs(columns, count);
+        if (2 * runs.count <= count)
+            copy_runs(b, offsets, length, columns, runs, P::kUnit, filler, codes);
+        else
+            gather_columns(b, g.b_terms + chunk.k0, chunk.order->places.data(), length, columns, count, P::kUnit, filler,
+                           codes);
+    };
     for (int u = 0; u < layout.units; ++u, out += length * P::kColumnBytes) {
         const int64_t* columns = g.b_columns + u * P::kUnit;
         const int left = g.columns - u * P::kUnit;
         const int count = left < P::kUnit ? left : P::kUnit;
         bool together = count == P::kUnit;
         for (int j = 1; j < count; ++j) together &= columns[j] == columns[j - 1] + 1;
-        if (!together)
-            gather_codes(b, offsets, length, columns, count, P::kUnit, static_cast<Code>(p.conversion->zero_code),
-                         codes);
+        if (!together) gather(columns, count);
         for (int64_t k = 0; k < length; ++k) {
             if (together && k + kTermsAhead < length)
                 prefetch(b + offsets[k + kTermsAhead] + columns[0], sizeof(Code) * count);

@@ -27,6 +27,7 @@ struct ChunkOrder {
     int32_t levels = 0;   // additions on the longest path from a term to the chunk's sum, a run counting as one
     std::vector<Step> steps;          // whose k are places in `visits`
     std::vector<int32_t> visits;      // the chunk's k in the order in which the steps take them, and packing lays them
+    std::vector<int32_t> places;      // where in `visits` each k is
     std::vector<uint8_t> run_position;  // additions since the accumulator was last freed of its bias, per visit
 };
 

@@ -92,6 +92,7 @@ inline void renumber(ChunkOrder& order) {
     for (Step& step : order.steps)
         for (int i = 0; i < step.terms; ++i) {
             order.visits[visited] = step.k[i];
+            order.places[step.k[i]] = visited;
             step.k[i] = visited++;
         }
 }
@@ -181,6 +182,7 @@ private:
         order->run_position.assign(count, 0);
         order->visits.resize(count);
         std::iota(order->visits.begin(), order->visits.end(), 0);
+        order->places = order->visits;
         return order;
     }
 

@@ -34,7 +34,8 @@ def broadcast(a: LogArray, shape: tuple[int, ...]) -> LogArray:
 SHAPES = [
     ((), ()), ((1,), ()), ((0,), ()), ((3, 0, 2), (2,)), ((7,), (7,)), ((33,), (1,)), ((5, 1), (1, 9)),
     ((4, 3, 5), (3, 1)), ((2, 1, 4, 1), (3, 1, 6)), ((1, 1), (40, 50)), ((300, 70), (70,)), ((70,), (300, 70)),
-    ((300, 1), (300, 70)), ((2, 3, 4, 5, 6), (5, 1)),
+    ((300, 1), (300, 70)), ((2, 3, 4, 5, 6), (5, 1)), ((90, 60), ()), ((512, 8, 4), (8, 1)), ((3, 40, 1000), (40, 1)),
+    ((50, 20, 30), (50, 1, 30)), ((40, 5, 7, 6), (5, 1, 6)), ((9000, 2), (1, 2)), ((3, 5, 4000), (3, 1, 1)),
 ]  # fmt: skip
 
 
@@ -68,6 +69,24 @@ def test_strides_do_not_matter(isa, threads):
         for right in views.values():
             x, y = left(tensor(a)), right(tensor(b))
             assert_bits(subtracting(spec, "sub", x, y), expected)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_a_strided_operand_is_broadcast(dtype, isa, threads):
+    a, b = numbers((60, 12, 30), "a"), numbers((12,), "b")
+    wide = torch.full((12, 2), 3.0, dtype=dtype)
+    wide[:, 0] = tensor(b)
+    expected = reference.subtract(a, LogArray(a.format, b.sign[:, None], b.log[:, None]), ARITHMETIC)
+    got = subtracting(kernel_spec(ARITHMETIC), "sub", tensor(a).to(dtype), wide[:, :1])
+    assert got.dtype == dtype
+    assert_bits(got.float(), expected)
+
+
+@pytest.mark.parametrize("shape", [(7,), (9000,), (100, 80)])
+def test_a_nan_is_found_where_it_is_broadcast(shape, isa):
+    x, y = torch.ones(shape), torch.tensor([float("nan")])
+    with pytest.raises(NonFiniteError, match="mul in"):
+        multiplying(kernel_spec(ARITHMETIC), "mul", x, y)
 
 
 def test_results_may_be_written_in_place(isa, threads):

@@ -1,0 +1,188 @@
+// How the inputs of a chain reach its registers. Included by chain.cpp only.
+#pragma once
+
+#include <atomic>
+
+#include "buffers.h"
+#include "chain_arrays.h"
+#include "threads.h"
+
+namespace slipstick {
+
+namespace {
+
+constexpr int64_t kRegisterBytes = 2048;    // a dozen registers stay in L1
+constexpr int64_t kTaskElements = 1 << 14;  // enough work to pay for waking a thread
+
+// The kernels that keep codes in so many bits.
+template <typename Code>
+struct Kernels;
+
+template <>
+struct Kernels<int32_t> {
+    static constexpr int64_t kChunk = kRegisterBytes / sizeof(int32_t);  // codes of a register
+
+    const ElementwiseKernels& of;
+    const Arithmetic& arithmetic;
+
+    int32_t encode(const float* x, int64_t n, int32_t* v) const { return of.encode32(arithmetic, x, n, v); }
+    int32_t encode(const double* x, int64_t n, int32_t* v) const { return of.encode_double(arithmetic, x, n, v); }
+    void decode(const int32_t* v, int64_t n, float* x, bool) const { of.decode32(arithmetic, v, n, x); }
+    int32_t apply(Op op, const int32_t* a, const int32_t* b, const int32_t* c, const int32_t* table, int64_t n,
+                  int32_t* out) const {
+        return of.apply32(arithmetic, op, a, b, c, table, n, out);
+    }
+};
+
+template <>
+struct Kernels<int16_t> {
+    static constexpr int64_t kChunk = kRegisterBytes / sizeof(int16_t);
+
+    const ElementwiseKernels& of;
+    const Arithmetic& arithmetic;
+
+    int32_t encode(const float* x, int64_t n, int16_t* v) const { return of.encode16(arithmetic, x, n, v); }
+    int32_t encode(const double* x, int64_t n, int16_t* v) const {
+        int32_t wide[kChunk];
+        const int32_t status = of.encode_double(arithmetic, x, n, wide);
+        for (int64_t i = 0; i < n; ++i) v[i] = static_cast<int16_t>(wide[i]);
+        return status;
+    }
+    void decode(const int16_t* v, int64_t n, float* x, bool stream) const { of.decode16(arithmetic, v, n, x, stream); }
+    int32_t apply(Op op, const int16_t* a, const int16_t* b, const int16_t* c, const int32_t* table, int64_t n,
+                  int16_t* out) const {
+        return of.apply16(arithmetic, op, a, b, c, table, n, out);
+    }
+};
+
+// One input as codes, chunk by chunk. What is broadcast is encoded once, before the first chunk.
+template <typename Code>
+class Input {
+public:
+    static constexpr int64_t kChunk = Kernels<Code>::kChunk;
+
+    // `status` receives what encoding finds.
+    Input(const Kernels<Code>& kernels, const Longs& shape, const Array& array, int threads, int32_t& status)
+        : kernels_(kernels), shape_(shape), array_(array) {
+        const int64_t total = product(shape);
+        if (array.kind == Kind::code) {
+            const int64_t count = std::min(total, kChunk);
+            hold(count);
+            std::fill_n(held(), count, static_cast<Code>(array.constant));
+        } else if (total >= kFewest && (array.kind == Kind::float32 || array.kind == Kind::float64)) {
+            encode_broadcast(total, threads, status);
+        }
+    }
+
+    // Elements [begin, begin + n), n <= kChunk: where their codes lie, in `room` unless they are there already.
+    const Code* load(int64_t begin, int64_t n, Code* room, int32_t& status) const {
+        if (period_ > 0) return held() + begin % period_;
+        if (!strides_.empty()) return fetch(shape_, held(), strides_, begin, n, room);
+        switch (array_.kind) {
+            case Kind::float32: return encoded(reinterpret_cast<const float*>(array_.data), begin, n, room, status);
+            case Kind::float64: return encoded(reinterpret_cast<const double*>(array_.data), begin, n, room, status);
+            case Kind::boolean: return truths(begin, n, room);
+            case Kind::code: break;
+        }
+        return held();
+    }
+
+private:
+    static constexpr int64_t kFewest = 1 << 12;     // elements that make it worth while to look for repetitions
+    static constexpr int64_t kLongest = 1 << 14;    // codes of a period, which stay in the second-level cache
+
+    Code* held() const { return reinterpret_cast<Code*>(held_.get()); }
+    void hold(int64_t count) { held_ = allocate(count * sizeof(Code)); }
+
+    // Encodes each element of the array once where that saves three quarters of the work, and repeats them as codes:
+    // from a whole period of them, or at every chunk.
+    void encode_broadcast(int64_t total, int threads, int32_t& status) {
+        Longs sizes, strides;
+        for (size_t d = 0; d < shape_.size(); ++d)
+            if (array_.strides[d] != 0) {
+                sizes.push_back(shape_[d]);
+                strides.push_back(array_.strides[d]);
+            }
+        const int64_t distinct = product(sizes);
+        if (distinct > total / 4) return;
+        if (sizes.empty()) {
+            sizes.push_back(1);
+            strides.push_back(1);
+        }
+        hold(distinct);
+        encode_all(sizes, strides, distinct, threads, status);
+        strides_.assign(shape_.size(), 0);
+        int64_t below = 1;
+        for (size_t d = shape_.size(); d-- > 0;)
+            if (array_.strides[d] != 0) {
+                strides_[d] = below;
+                below *= shape_[d];
+            }
+        repeat(total);
+    }
+
+    void encode_all(const Longs& sizes, const Longs& strides, int64_t count, int threads, int32_t& status) {
+        std::atomic<int32_t> seen{kOk};
+        parallel_for((count + kTaskElements - 1) / kTaskElements, threads, [&](int64_t task) {
+            const int64_t end = std::min(count, (task + 1) * kTaskElements);
+            int32_t found = kOk;
+            for (int64_t i = task * kTaskElements; i < end; i += kChunk) {
+                const int64_t n = std::min(kChunk, end - i);
+                if (array_.kind == Kind::float32)
+                    found |= encode(sizes, reinterpret_cast<const float*>(array_.data), strides, i, n, held() + i);
+                else
+                    found |= encode(sizes, reinterpret_cast<const double*>(array_.data), strides, i, n, held() + i);
+            }
+            seen |= found;
+        });
+        status |= seen;
+    }
+
+    // A period, and a chunk more, so that every chunk of it lies together.
+    void repeat(int64_t total) {
+        size_t first = 0;
+        while (first < shape_.size() && strides_[first] == 0) ++first;
+        const int64_t period = product(shape_, first), count = period + kChunk;
+        if (period > kLongest || 2 * count > total) return;
+        const Buffer once = std::move(held_);
+        hold(count);
+        for (int64_t i = 0; i < count; i += kChunk) {
+            const int64_t n = std::min(kChunk, count - i);
+            const Code* codes = reinterpret_cast<const Code*>(once.get());
+            const Code* at = fetch(shape_, codes, strides_, i, n, held() + i);
+            if (at != held() + i) std::copy_n(at, n, held() + i);
+        }
+        period_ = period;
+    }
+
+    template <typename T>
+    int32_t encode(const Longs& shape, const T* data, const Longs& strides, int64_t begin, int64_t n, Code* to) const {
+        T numbers[kChunk];
+        return kernels_.encode(fetch(shape, data, strides, begin, n, numbers), n, to);
+    }
+
+    template <typename T>
+    const Code* encoded(const T* data, int64_t begin, int64_t n, Code* room, int32_t& status) const {
+        status |= encode(shape_, data, array_.strides, begin, n, room);
+        return room;
+    }
+
+    const Code* truths(int64_t begin, int64_t n, Code* room) const {
+        uint8_t flags[kChunk];
+        const auto* data = reinterpret_cast<const uint8_t*>(array_.data);
+        const uint8_t* x = fetch(shape_, data, array_.strides, begin, n, flags);
+        for (int64_t i = 0; i < n; ++i) room[i] = x[i] != 0;
+        return room;
+    }
+
+    const Kernels<Code>& kernels_;
+    const Longs& shape_;
+    const Array& array_;
+    Buffer held_;
+    Longs strides_;       // of the codes held, where they are neither a constant's nor a period
+    int64_t period_ = 0;  // of the codes held, 0 where there is none
+};
+
+}  // namespace
+
+}  // namespace slipstick

@@ -4,12 +4,6 @@ from slipstick.kernels.elementwise import Value, chain
 
 
 @chain
-def identity(x: Value) -> Value:
-    """x rounded to the grid."""
-    return x
-
-
-@chain
 def add(a: Value, b: Value) -> Value:
     return a + b
 
@@ -42,3 +36,9 @@ def square(x: Value) -> Value:
 @chain
 def root(x: Value) -> Value:
     return x.sqrt()
+
+
+@chain
+def squared_difference(x: Value, y: Value) -> Value:
+    d = x - y
+    return d * d

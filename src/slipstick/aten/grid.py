@@ -3,16 +3,16 @@
 from torch import Tensor
 
 from slipstick.arithmetic import LogArithmetic
-from slipstick.aten import elementary
 from slipstick.errors import NonFiniteError
 from slipstick.formats import LNS, FixedPoint
+from slipstick.kernels.elementwise import identity
 from slipstick.kernels.spec import kernel_spec
 
 
 def rounded(format: LNS | FixedPoint, operator: str, x: Tensor, out: Tensor | None = None) -> Tensor:
     """``x`` on the grid of ``format``; ``out`` may be ``x``. Raises NonFiniteError for NaN, naming ``operator``."""
     if isinstance(format, LNS):
-        result: Tensor = elementary.identity(kernel_spec(LogArithmetic(format)), operator, x, out=out)
+        result: Tensor = identity(kernel_spec(LogArithmetic(format)), operator, x, out=out)
         return result
     try:
         numbers = format.quantize(x)

@@ -45,7 +45,7 @@ def _gradient_along(run: "use", g: Tensor, h: Tensor, inverse: Tensor, dims: lis
     """The gradient of x for the gradient g of h = (x - mean) inv, statistics over ``dims``."""
     n = math.prod(h.shape[d] for d in dims)
     total = sum_of(run, g, dims, True)
-    along = sum_of(run, run.chain(elementary.mul, g, h), dims, True)
+    along = sum_of(run, run.coded(elementary.mul, g, h), dims, True)
     return run.chain(_gradient_of_input, g, h, inverse, total, along, 1.0 / n)
 
 
@@ -88,7 +88,7 @@ def native_layer_norm_backward(
         g = gradient if weight is None else run.chain(elementary.mul, gradient, weight)
         dx = _gradient_along(run, g, h, inverse, inner)
     if output_mask[1] and weight is not None:
-        dw = sum_of(run, run.chain(elementary.mul, gradient, h), outer)
+        dw = sum_of(run, run.coded(elementary.mul, gradient, h), outer)
     if output_mask[2] and bias is not None:
         db = sum_of(run, gradient, outer)
     return dx, dw, db
@@ -142,7 +142,7 @@ def native_group_norm_backward(
         g = gradient if weight is None else run.chain(elementary.mul, gradient, _channelwise(weight, x))
         dx = _gradient_along(run, g.reshape(h.shape), h, inverse, [2]).reshape(x.shape)
     if output_mask[1]:
-        dw = sum_of(run, run.chain(elementary.mul, gradient, h.reshape(x.shape)), dims)
+        dw = sum_of(run, run.coded(elementary.mul, gradient, h.reshape(x.shape)), dims)
     if output_mask[2]:
         db = sum_of(run, gradient, dims)
     return dx, dw, db
@@ -158,7 +158,7 @@ def fused_rms_norm(
 ) -> tuple[Tensor, Tensor]:
     """(x * rsqrt(sum(x x) * encode(1/n) + eps)) * weight."""
     dims = list(range(x.dim() - len(shape), x.dim()))
-    square = mean_of(run, run.chain(elementary.square, x), dims, True)
+    square = mean_of(run, run.coded(elementary.square, x), dims, True)
     inverse = run.chain(inverse_root, square, torch.finfo(x.dtype).eps if eps is None else eps)
     h = run.chain(elementary.mul, x, inverse)
     return h if weight is None else run.chain(elementary.mul, h, weight), inverse
@@ -185,9 +185,9 @@ def fused_rms_norm_backward(
     dx = dw = None
     if output_mask[0]:
         g = gradient if weight is None else run.chain(elementary.mul, gradient, weight)
-        along = sum_of(run, run.chain(elementary.mul, g, h), inner, True)
+        along = sum_of(run, run.coded(elementary.mul, g, h), inner, True)
         n = math.prod(x.shape[d] for d in inner)
         dx = run.chain(_gradient_through_rms, g, h, inverse, along, 1.0 / n)
     if output_mask[1] and weight is not None:
-        dw = sum_of(run, run.chain(elementary.mul, gradient, h), list(range(x.dim() - len(shape))))
+        dw = sum_of(run, run.coded(elementary.mul, gradient, h), list(range(x.dim() - len(shape))))
     return dx, dw

@@ -15,7 +15,6 @@ from torch.utils._pytree import tree_any, tree_map
 
 from slipstick.arithmetic import Arithmetic, LogArithmetic, RoundedArithmetic
 from slipstick.arithmetic.distances import Phase
-from slipstick.aten import elementary
 from slipstick.aten.audit import Audit
 from slipstick.aten.backward_guard import BackwardGuard
 from slipstick.aten.caller import with_caller
@@ -31,7 +30,7 @@ from slipstick.aten.stochastic_weights import StochasticWeights
 from slipstick.aten.update_phase import UpdatePhase
 from slipstick.errors import SpecificationError, UnsupportedOperation
 from slipstick.kernels.carriers import CODELESS, CODES, USE_A_CARRIER, floats_among
-from slipstick.kernels.elementwise import Chain
+from slipstick.kernels.elementwise import Chain, CodeArray, identity
 from slipstick.kernels.observation import observing
 from slipstick.kernels.spec import KernelSpec, check_narrowing, kernel_spec
 
@@ -155,19 +154,23 @@ class use(TorchDispatchMode):  # noqa: N801 (a context manager reads as a verb)
         """Whether operators are executed in the arithmetic here and now."""
         return not (self._outside or self._suspended)
 
-    def chain(self, steps: Chain, *arguments: Operand, out: torch.Tensor | None = None) -> torch.Tensor:
+    def chain(self, steps: Chain, *arguments: Operand | CodeArray, out: torch.Tensor | None = None) -> torch.Tensor:
         """Run an elementwise chain of one result in the arithmetic in force."""
         result: torch.Tensor = steps(self.spec, self.operator, *arguments, out=out)
         return result
+
+    def coded(self, steps: Chain, *arguments: Operand | CodeArray) -> Any:
+        """The results of an elementwise chain for chains and sums alone: as codes where they need not be tensors."""
+        return steps.coded(self.spec, self.operator, *arguments)
 
     def call(self, packet: OpOverloadPacket, *args: Any, **kwargs: Any) -> Any:
         """Run another operator from inside an operator's definition."""
         with self.reentered():
             return packet(*args, **kwargs)
 
-    def snap(self, x: torch.Tensor) -> torch.Tensor:
+    def snap(self, x: torch.Tensor | CodeArray) -> torch.Tensor:
         """``x`` rounded to the grid of the arithmetic in force."""
-        rounded: torch.Tensor = elementary.identity(self.spec, self.operator, x)
+        rounded: torch.Tensor = identity(self.spec, self.operator, x)
         return rounded
 
     def counts_steps(self, tensor: torch.Tensor) -> bool:

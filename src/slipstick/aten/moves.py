@@ -5,10 +5,10 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from slipstick.aten import elementary
 from slipstick.aten.registry import defined, existing, moves, selections
 from slipstick.errors import UnsupportedOperation
 from slipstick.kernels.carriers import USE_A_CARRIER
+from slipstick.kernels.elementwise import identity
 
 if TYPE_CHECKING:
     from slipstick.aten.mode import use
@@ -123,7 +123,7 @@ def sample_(run: "use", x: Tensor, *args: Any, out: Tensor, **kwargs: Any) -> Te
     """PyTorch's samples, rounded to the grid."""
     packet, overload = run.operator.split(".")[1:]
     getattr(getattr(aten, packet), overload)(out, *args, **kwargs)
-    return run.chain(elementary.identity, out, out=out)
+    return run.chain(identity, out, out=out)
 
 
 @defined(

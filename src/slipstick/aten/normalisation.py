@@ -10,7 +10,7 @@ from slipstick.aten import elementary
 from slipstick.aten.reductions import sum_of, variance_of
 from slipstick.aten.registry import defined
 from slipstick.aten.signatures import Gradients
-from slipstick.kernels.elementwise import Value, chain
+from slipstick.kernels.elementwise import CodeArray, Value, chain, identity
 
 if TYPE_CHECKING:
     from slipstick.aten.mode import use
@@ -48,8 +48,9 @@ def _running_scaled(running: Value, momentum: Value, kept: Value, statistic: Val
     return kept * running + momentum * (factor * statistic)
 
 
-def _channelwise(x: Tensor, per_channel: Tensor) -> Tensor:
-    return per_channel.reshape(-1, *[1] * (x.dim() - 2)) if x.dim() > 1 else per_channel
+def _channelwise(x: Tensor | CodeArray, per_channel: Tensor) -> Tensor:
+    dims = len(x.shape)
+    return per_channel.reshape(-1, *[1] * (dims - 2)) if dims > 1 else per_channel
 
 
 def _reduced(x: Tensor) -> list[int]:
@@ -58,7 +59,7 @@ def _reduced(x: Tensor) -> list[int]:
 
 def normalise(
     run: "use",
-    x: Tensor,
+    x: Tensor | CodeArray,
     mean: Tensor,
     inverse: Tensor,
     weight: Tensor | None,
@@ -90,7 +91,8 @@ def native_batch_norm(
         inverse = run.chain(inverse_root, running_var, eps)
         y = normalise(run, x, run.snap(running_mean), inverse, weight, bias)
         return y, x.new_empty(0), x.new_empty(0)
-    variance, mean = variance_of(run, x, _reduced(x), False, 0)
+    codes = run.coded(identity, x)
+    variance, mean = variance_of(run, codes, _reduced(x), False, 0)
     if running_mean is not None and running_var is not None:
         n = math.prod(x.shape[d] for d in _reduced(x))
         unbiased = n / (n - 1) if n > 1 else 1.0
@@ -98,7 +100,7 @@ def native_batch_norm(
         _running(spec, run.operator, running_mean, momentum, 1 - momentum, mean, out=running_mean)
         _running_scaled(spec, run.operator, running_var, momentum, 1 - momentum, variance, unbiased, out=running_var)
     inverse = run.chain(inverse_root, variance, eps)
-    return normalise(run, x, mean, inverse, weight, bias), mean, inverse
+    return normalise(run, codes, mean, inverse, weight, bias), mean, inverse
 
 
 @defined(aten._native_batch_norm_legit.no_stats)
@@ -117,22 +119,22 @@ def native_batch_norm_without_stats(
 @chain
 def _gradient_of_input(
     gradient: Value,
-    x: Value,
-    mean: Value,
+    hat: Value,
     inverse: Value,
     weight: Value,
     bias_gradient: Value,
     weight_gradient: Value,
     one_over_n: Value,
 ) -> Value:
-    hat = (x - mean) * inverse
     centred = gradient - one_over_n * bias_gradient
     return (centred - hat * (one_over_n * weight_gradient)) * (inverse * weight)
 
 
 @chain
-def _product_with_normalised(gradient: Value, x: Value, mean: Value, inverse: Value) -> Value:
-    return gradient * ((x - mean) * inverse)
+def _with_normalised(gradient: Value, x: Value, mean: Value, inverse: Value) -> tuple[Value, Value, Value]:
+    """g, h and their product."""
+    hat = (x - mean) * inverse
+    return gradient, hat, gradient * hat
 
 
 @defined(aten.native_batch_norm_backward.default)
@@ -160,17 +162,16 @@ def native_batch_norm_backward(
         mean, inverse = running_mean, run.chain(inverse_root, running_var, eps)
     mean, inverse = _channelwise(x, mean), _channelwise(x, inverse)
     scale = 1.0 if weight is None else _channelwise(x, weight)
-    db = sum_of(run, gradient, _reduced(x)) if train or output_mask[2] else None
-    dw = None
-    if train or output_mask[1]:
-        dw = sum_of(run, run.chain(_product_with_normalised, gradient, x, mean, inverse), _reduced(x))
-    dx = None
+    dx = dw = db = None
+    if train or output_mask[1] or output_mask[2]:
+        codes, hat, product = run.coded(_with_normalised, gradient, x, mean, inverse)
+        db, dw = sum_of(run, codes, _reduced(x)), sum_of(run, product, _reduced(x))
     if output_mask[0] and train:
         assert db is not None
         assert dw is not None
         n = math.prod(x.shape[d] for d in _reduced(x))
         sums = _channelwise(x, db), _channelwise(x, dw)
-        dx = run.chain(_gradient_of_input, gradient, x, mean, inverse, scale, *sums, 1.0 / n)
+        dx = run.chain(_gradient_of_input, codes, hat, inverse, scale, *sums, 1.0 / n)
     elif output_mask[0]:
         dx = run.chain(elementary.mul, gradient, run.chain(elementary.mul, inverse, scale))
     return dx, dw if output_mask[1] else None, db if output_mask[2] else None

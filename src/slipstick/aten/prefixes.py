@@ -98,6 +98,6 @@ def logcumsumexp(run: "use", x: Tensor, dim: int) -> Tensor:
     for i in range(x.shape[dim]):
         prefix = run.snap(x.narrow(dim, 0, i + 1))
         largest = prefix.amax(dim, True)
-        total = sum_of(run, run.chain(_exp_shifted, prefix, largest), [dim], True)
+        total = sum_of(run, run.coded(_exp_shifted, prefix, largest), [dim], True)
         results.append(run.chain(_plus_log, largest, total))
     return torch.cat(results, dim)

@@ -12,6 +12,7 @@ from slipstick.aten.registry import defined
 from slipstick.aten.signatures import Dims
 from slipstick.errors import UnsupportedOperation
 from slipstick.kernels import products
+from slipstick.kernels.elementwise import CodeArray
 
 if TYPE_CHECKING:
     from slipstick.aten.mode import use
@@ -28,8 +29,12 @@ def axes(x: Tensor, dim: Dims) -> list[int]:
     return sorted(d % x.dim() if x.dim() else 0 for d in dims) if x.dim() else []
 
 
-def sum_of(run: "use", x: Tensor, dims: list[int] | None, keepdim: bool = False) -> Tensor:
+def sum_of(run: "use", x: Tensor | CodeArray, dims: list[int] | None, keepdim: bool = False) -> Tensor:
     """The sum over ``dims``, all for None; of nothing it is zero, of one number that number on the grid."""
+    if dims and isinstance(x, CodeArray):
+        return products.sum_over(x, dims, keepdim, run.spec, run.operator)
+    if isinstance(x, CodeArray):
+        x = run.snap(x)
     if dims == [] or x.numel() == 0:
         dims = axes(x, None) if dims is None else dims
         shape = [1 if d in dims else size for d, size in enumerate(x.shape)]
@@ -38,7 +43,9 @@ def sum_of(run: "use", x: Tensor, dims: list[int] | None, keepdim: bool = False)
     return products.sum_over(x, dims, keepdim, run.spec, run.operator)
 
 
-def mean_of(run: "use", x: Tensor, dims: list[int], keepdim: bool = False, n: float | None = None) -> Tensor:
+def mean_of(
+    run: "use", x: Tensor | CodeArray, dims: list[int], keepdim: bool = False, n: float | None = None
+) -> Tensor:
     """sum * encode(1/n)."""
     count = math.prod(x.shape[d] for d in dims) if n is None else n
     if count <= 0:
@@ -47,10 +54,12 @@ def mean_of(run: "use", x: Tensor, dims: list[int], keepdim: bool = False, n: fl
     return run.chain(elementary.mul, total, 1.0 / count, out=total)
 
 
-def variance_of(run: "use", x: Tensor, dims: list[int], keepdim: bool, correction: float) -> tuple[Tensor, Tensor]:
-    """mean, and sum((x - mean)^2) * encode(1/(n - correction))."""
+def variance_of(
+    run: "use", x: Tensor | CodeArray, dims: list[int], keepdim: bool, correction: float
+) -> tuple[Tensor, Tensor]:
+    """sum((x - mean)^2) * encode(1/(n - correction)), and the mean."""
     mean = mean_of(run, x, dims, keepdim=True)
-    squares = run.chain(elementary.square, run.chain(elementary.sub, x, mean))
+    squares = run.coded(elementary.squared_difference, x, mean)
     n = math.prod(x.shape[d] for d in dims) - correction
     variance = mean_of(run, squares, dims, keepdim, n)
     return variance, mean if keepdim else mean.reshape(variance.shape)
@@ -105,7 +114,7 @@ def vector_norm(
     """ord 2: sqrt(sum(x x)); 1: sum |x|; infinite: the largest or smallest |x|; 0: how many; else (sum |x|^p)^(1/p)."""
     dims = axes(x, dim)
     if ord == 2:
-        return run.chain(elementary.root, sum_of(run, run.chain(elementary.square, x), dims, keepdim))
+        return run.chain(elementary.root, sum_of(run, run.coded(elementary.square, x), dims, keepdim))
     magnitude = aten.abs.default(run.snap(x))
     if ord == 1:
         return sum_of(run, magnitude, dims, keepdim)

@@ -23,8 +23,14 @@ def _exp_shifted(x: Value, largest: Value) -> Value:
 
 
 @chain
-def _log_softmax(x: Value, largest: Value, total: Value) -> Value:
-    return (x - largest) - total.function("log")
+def _shifted_exp(x: Value, largest: Value) -> tuple[Value, Value]:
+    shifted = x - largest
+    return shifted, shifted.function("exp")
+
+
+@chain
+def _minus_log(shifted: Value, total: Value) -> Value:
+    return shifted - total.function("log")
 
 
 def _largest(run: "use", x: Tensor, dim: int) -> Tensor:
@@ -37,8 +43,8 @@ def softmax(run: "use", x: Tensor, dim: int, half_to_float: bool = False) -> Ten
     """e / sum(e) with e = exp(x - max x)."""
     if not x.dim() or not x.numel():
         return torch.ones_like(x)
-    e = run.chain(_exp_shifted, x, _largest(run, x, dim))
-    return run.chain(elementary.div, e, sum_of(run, e, [dim % x.dim()], True), out=e)
+    e = run.coded(_exp_shifted, x, _largest(run, x, dim))
+    return run.chain(elementary.div, e, sum_of(run, e, [dim % x.dim()], True))
 
 
 @defined(aten._log_softmax.default)
@@ -46,9 +52,8 @@ def log_softmax(run: "use", x: Tensor, dim: int, half_to_float: bool = False) ->
     """(x - max x) - log(sum(exp(x - max x)))."""
     if not x.dim() or not x.numel():
         return torch.zeros_like(x)
-    largest = _largest(run, x, dim)
-    total = sum_of(run, run.chain(_exp_shifted, x, largest), [dim % x.dim()], True)
-    return run.chain(_log_softmax, x, largest, total)
+    shifted, e = run.coded(_shifted_exp, x, _largest(run, x, dim))
+    return run.chain(_minus_log, shifted, sum_of(run, e, [dim % x.dim()], True))
 
 
 @chain
@@ -64,7 +69,7 @@ def _log_softmax_backward(gradient: Value, y: Value, total: Value) -> Value:
 @defined(aten._softmax_backward_data.default)
 def softmax_backward(run: "use", gradient: Tensor, y: Tensor, dim: int, input_dtype: torch.dtype) -> Tensor:
     """(g - sum(g y)) y."""
-    dot = sum_of(run, run.chain(elementary.mul, gradient, y), [dim % y.dim()] if y.dim() else [], True)
+    dot = sum_of(run, run.coded(elementary.mul, gradient, y), [dim % y.dim()] if y.dim() else [], True)
     return run.chain(_softmax_backward, gradient, y, dot)
 
 
@@ -146,12 +151,6 @@ def _positive(run: "use", count: float) -> float:
 
 
 @chain
-def _difference_squared(x: Value, y: Value) -> Value:
-    d = x - y
-    return d * d
-
-
-@chain
 def _scaled_difference(gradient: Value, x: Value, y: Value, factor: Value) -> Value:
     return (factor * gradient) * (x - y)
 
@@ -159,7 +158,7 @@ def _scaled_difference(gradient: Value, x: Value, y: Value, factor: Value) -> Va
 @defined(aten.mse_loss.default)
 def mse_loss(run: "use", x: Tensor, y: Tensor, reduction: int = _MEAN) -> Tensor:
     """(x - y)^2, summed, times encode(1/n)."""
-    losses = run.chain(_difference_squared, x, y)
+    losses = run.chain(elementary.squared_difference, x, y)
     everything = list(range(losses.dim()))
     if reduction == _NONE:
         return losses

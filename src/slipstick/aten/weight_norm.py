@@ -27,6 +27,6 @@ def weight_norm_backward(
 ) -> tuple[Tensor, Tensor]:
     """With s = sum(gradient v) for each g: dv = (gradient - v (s / |v|^2)) (g / |v|), dg = s / |v|."""
     reduced = [d for d in range(v.dim()) if norms.shape[d] == 1 and d != dim]
-    along = sum_of(run, run.chain(elementary.mul, gradient, v), reduced, keepdim=True)
+    along = sum_of(run, run.coded(elementary.mul, gradient, v), reduced, keepdim=True)
     dv = run.chain(_gradient_of_direction, gradient, v, g, norms, along)
     return dv, run.chain(elementary.div, along, norms)

@@ -9,7 +9,7 @@ A chain is written as a Python function of symbolic values, recorded once, and r
     scaled_sum(spec, "axpy", x, y, 0.9)
 
 Every operator sign is one operation of the arithmetic, in the order written. Arguments are tensors, which broadcast, or
-numbers: host constants, encoded from float64.
+numbers: host constants, encoded from float64. What only other kernels read may stay in codes: see ``Chain.coded``.
 """
 
 from collections.abc import Callable, Sequence
@@ -45,6 +45,9 @@ _MOST_CONSTANTS = 4096
 _NAN, _ZERO_BY_ZERO, _ROOT_OF_NEGATIVE = 1, 2, 4
 
 Number = int | float | bool
+
+CodeArray = native.CodeArray
+"""Numbers as codes of one operand format, which only kernels of that format can read."""
 
 
 class Value:
@@ -185,7 +188,7 @@ class Chain:
         self,
         spec: KernelSpec,
         operator: str,
-        *arguments: torch.Tensor | Number,
+        *arguments: torch.Tensor | CodeArray | Number,
         out: torch.Tensor | Sequence[torch.Tensor] | None = None,
     ) -> Any:
         """Run on ``arguments``; results are new tensors, or ``out`` (which may be an argument, in place).
@@ -193,22 +196,37 @@ class Chain:
         Arguments that share memory with ``out`` otherwise are read in full before anything is written.
         Raises NonFiniteError naming ``operator`` for NaN, 0/0 and roots of negative numbers.
         """
-        if not self._adds or current_observer() is None:
-            result = native.call_chain(
-                TORCH,
-                spec.native,
-                self._program,
-                (*arguments, *self.constants),
-                () if out is None else out,
-                spec.constants,
-                self._tables(spec)[1] if self.functions else (),
-                torch.get_num_threads(),
-            )
-            if result.__class__ is int:
-                raise_status(result, operator, spec)
+        result = self._quick(spec, operator, arguments, () if out is None else out)
+        if result is not None:
+            return result
+        return self._in_full(spec, operator, tuple(_decoded(a, spec, operator) for a in arguments), out)
+
+    def coded(self, spec: KernelSpec, operator: str, *arguments: torch.Tensor | CodeArray | Number) -> Any:
+        """As a call without ``out``, but results may be codes instead of tensors: what only kernels read needs no
+        floats. They are tensors in wide formats, for float64 and while an observer looks on."""
+        if current_observer() is None:
+            result = self._quick(spec, operator, arguments, None)
             if result is not None:
                 return result
-        return self._in_full(spec, operator, arguments, out)
+        return self(spec, operator, *arguments)
+
+    def _quick(self, spec: KernelSpec, operator: str, arguments: tuple[Any, ...], out: Any) -> Any:
+        """By the native code alone, if it can; else None. out: as its ``call_chain`` takes it."""
+        if self._adds and current_observer() is not None:
+            return None
+        result = native.call_chain(
+            TORCH,
+            spec.native,
+            self._program,
+            (*arguments, *self.constants),
+            out,
+            spec.constants,
+            self._tables(spec)[1] if self.functions else (),
+            torch.get_num_threads(),
+        )
+        if result.__class__ is int:
+            raise_status(result, operator, spec)
+        return result
 
     def _tables(self, spec: KernelSpec) -> tuple[list[NDArray[np.int32]], list[int]]:
         """Of the functions, and their addresses; those asked for last are kept."""
@@ -311,6 +329,10 @@ def _compile(
     return native.make_program(inputs, max(registers, 1), flat, [place[r.register] for r in results], masked, masks)
 
 
+def _decoded(argument: Any, spec: KernelSpec, operator: str) -> Any:
+    return identity(spec, operator, argument) if isinstance(argument, CodeArray) else argument
+
+
 def _as_input(argument: torch.Tensor | Number, operator: str, is_condition: bool) -> torch.Tensor | float:
     if not isinstance(argument, torch.Tensor):
         return float(argument)
@@ -390,3 +412,9 @@ def _describe(
             data.append(_constant_in(spec, x))
             strides.extend([0] * len(shape))
     return kinds, data, strides
+
+
+@chain
+def identity(x: Value) -> Value:
+    """x rounded to the grid."""
+    return x

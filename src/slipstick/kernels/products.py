@@ -13,6 +13,7 @@ from slipstick.errors import SpecificationError
 from slipstick.kernels import native
 from slipstick.kernels.carriers import TORCH
 from slipstick.kernels.contraction import ONES, checked, contiguous, contract, dense, new_result
+from slipstick.kernels.elementwise import CodeArray, identity
 from slipstick.kernels.linear_spec import ScaledSums
 from slipstick.kernels.observation import current_observer
 from slipstick.kernels.spec import KernelSpec
@@ -46,7 +47,7 @@ def matmul(a: torch.Tensor, b: torch.Tensor, spec: KernelSpec | ScaledSums, oper
 
 
 def sum_over(
-    x: torch.Tensor,
+    x: torch.Tensor | CodeArray,
     dims: Sequence[int] | None,
     keepdim: bool,
     spec: KernelSpec,
@@ -58,11 +59,12 @@ def sum_over(
         if quick is not None:
             total: torch.Tensor = checked(quick, spec, operator)
             return total
-    size = x.shape
+    numbers: torch.Tensor = identity(spec, operator, x) if isinstance(x, CodeArray) else x
+    size = numbers.shape
     rank = len(size)
     reduced = sorted({d % rank for d in dims}) if dims and rank else list(range(rank))
     kept = [d for d in range(rank) if d not in reduced]
-    codes = dense(x, operator)
+    codes = dense(numbers, operator)
     out = new_result(tuple([size[d] for d in kept]), codes, ONES)
     result = contract(
         spec,

@@ -25,6 +25,12 @@ void store(const Chain& chain, const Kernels<Code>& kernels, const Array& array,
         scatter(chain.shape, reinterpret_cast<uint8_t*>(array.data), array.strides, begin, n, flags);
         return;
     }
+    if (array.kind == Kind::codes) {
+        int16_t codes[kChunk];
+        std::copy_n(reg, n, codes);
+        scatter(chain.shape, reinterpret_cast<int16_t*>(array.data), array.strides, begin, n, codes);
+        return;
+    }
     if (array.kind == Kind::float32 && is_dense(chain.shape, array.strides)) {
         float* to = reinterpret_cast<float*>(array.data) + begin;
         kernels.decode(reg, n, to, stream && reinterpret_cast<uintptr_t>(to) % kStreamAlign == 0);

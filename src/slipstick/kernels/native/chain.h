@@ -8,7 +8,7 @@
 
 namespace slipstick {
 
-enum class Kind : int32_t { float32 = 0, float64 = 1, boolean = 2, code = 3 };
+enum class Kind : int32_t { float32 = 0, float64 = 1, boolean = 2, constant = 3, codes = 4 };
 
 struct ChainStep {
     Op op;
@@ -25,7 +25,7 @@ struct Program {
     std::vector<bool> masks;       // which outputs are
 };
 
-// A strided array; a `code` holds one host constant in `constant`.
+// A strided array; codes are int16, in the operand's format. A `constant` is the code of a host constant.
 struct Array {
     Kind kind = Kind::float32;
     char* data = nullptr;

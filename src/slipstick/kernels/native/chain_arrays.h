@@ -31,7 +31,7 @@ inline void coalesce(Chain& chain) {
     std::vector<Array*> arrays;
     for (Array& array : chain.outputs) arrays.push_back(&array);
     for (Array& array : chain.inputs)
-        if (array.kind != Kind::code) arrays.push_back(&array);
+        if (array.kind != Kind::constant) arrays.push_back(&array);
     std::vector<size_t> order;
     for (size_t d = 0; d < chain.shape.size(); ++d)
         if (chain.shape[d] != 1) order.push_back(d);
@@ -111,6 +111,10 @@ const T* fetch(const Longs& shape, const T* data, const Longs& strides, int64_t 
 template <typename T>
 void scatter(const Longs& shape, T* data, const Longs& strides, int64_t begin, int64_t n, const T* values) {
     const int64_t stride = strides.back();
+    if (is_dense(shape, strides)) {
+        std::copy_n(values, n, data + begin);
+        return;
+    }
     Runs(shape, begin).take(n, strides, [&](int64_t at, int64_t offset, int64_t length) {
         for (int64_t i = 0; i < length; ++i) data[offset + i * stride] = values[at + i];
     });

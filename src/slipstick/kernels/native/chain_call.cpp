@@ -53,7 +53,7 @@ Array strided(const TensorView& view, const Longs& shape) {
     return array;
 }
 
-// Tensors of one floating type, masks where masks belong, and constants whose codes are known; else false.
+// Tensors of one floating type or codes, which go with float32, masks where masks belong, and constants whose codes are known; else false.
 bool read_inputs(const Torch& torch, const Program& program, nb::tuple arguments, nb::dict codes, Inputs& read) {
     if (arguments.size() != program.conditions.size()) return false;
     std::vector<int> place(arguments.size(), -1);
@@ -61,18 +61,19 @@ bool read_inputs(const Torch& torch, const Program& program, nb::tuple arguments
     Kind number = Kind::boolean;
     for (size_t i = 0; i < arguments.size(); ++i) {
         const nb::handle argument = arguments[i];
-        if (!torch.is_tensor(argument)) {
+        if (!torch.is_tensor(argument) && !torch.is_codes(argument)) {
             PyObject* code = PyDict_GetItemWithError(codes.ptr(), argument.ptr());
             if (!code || program.conditions[i]) return PyErr_Clear(), false;
-            read.arrays[i].kind = Kind::code;
+            read.arrays[i].kind = Kind::constant;
             read.arrays[i].constant = static_cast<int32_t>(PyLong_AsLong(code));
             continue;
         }
         auto view = torch.view(argument);
         if (!view || (view->kind == Kind::boolean) != program.conditions[i]) return false;
         if (!program.conditions[i]) {
-            if (number != Kind::boolean && number != view->kind) return false;
-            number = view->kind;
+            const Kind kind = view->kind == Kind::codes ? Kind::float32 : view->kind;
+            if (number != Kind::boolean && number != kind) return false;
+            number = kind;
         }
         if (!broadcast(view->shape, read.shape)) return false;
         place[i] = static_cast<int>(read.views.size());
@@ -85,18 +86,38 @@ bool read_inputs(const Torch& torch, const Program& program, nb::tuple arguments
     return true;
 }
 
-bool none_given(nb::handle out) { return PyTuple_Check(out.ptr()) && PyTuple_GET_SIZE(out.ptr()) == 0; }
+// Where results go: new codes for None, new tensors for an empty tuple, else what it is.
+enum class Out { codes, tensors, given };
 
-// New tensors, or those of `given`; else an empty list.
-std::vector<nb::object> make_results(const Torch& torch, const Program& program, const Inputs& read, nb::object given) {
+Out kind_of(nb::handle out) {
+    if (out.is_none()) return Out::codes;
+    return PyTuple_Check(out.ptr()) && PyTuple_GET_SIZE(out.ptr()) == 0 ? Out::tensors : Out::given;
+}
+
+// New codes, which float64 and formats of more than 16 bits do not have, and masks neither; else an empty list.
+std::vector<nb::object> make_codes(const Arithmetic& arithmetic, const Program& program, const TensorView& like) {
+    if (arithmetic.operand.width() > 16 || like.kind == Kind::float64) return {};
     std::vector<nb::object> results;
-    if (!none_given(given)) {
-        if (torch.is_tensor(given)) return {given};
-        for (nb::handle each : given) results.push_back(nb::borrow(each));
+    for (bool is_mask : program.masks) {
+        if (is_mask) return {};
+        results.push_back(nb::cast(fresh_codes(like)));
+    }
+    return results;
+}
+
+// An empty list where there is no saying.
+std::vector<nb::object> make_results(const Torch& torch, const Arithmetic& arithmetic, const Program& program,
+                                     const Inputs& read, nb::object out) {
+    const Out wanted = kind_of(out);
+    std::vector<nb::object> results;
+    if (wanted == Out::given) {
+        if (torch.is_tensor(out)) return {out};
+        for (nb::handle each : out) results.push_back(nb::borrow(each));
         return results;
     }
     const size_t like = read.like();
     if (like == read.views.size() || read.views[like].kind == Kind::boolean) return {};
+    if (wanted == Out::codes) return make_codes(arithmetic, program, read.views[like]);
     for (bool is_mask : program.masks) results.push_back(torch.fresh(read.tensors[like], is_mask));
     return results;
 }
@@ -115,15 +136,16 @@ bool describe_results(const Torch& torch, const Program& program, const std::vec
     return true;
 }
 
-// `out`: where results go, or an empty tuple.
+// out: see `Out`.
 // Gives the result or the tuple of results; the status, an integer, where it is not good; None where Python shall do it.
 nb::object call_chain(const Torch& torch, const Arithmetic& arithmetic, const Program& program, nb::tuple arguments,
                       nb::object out, nb::dict codes, const Longs& tables, int threads) {
     Inputs read;
     if (!read_inputs(torch, program, arguments, codes, read)) return nb::none();
-    std::vector<nb::object> results = make_results(torch, program, read, out);
+    std::vector<nb::object> results = make_results(torch, arithmetic, program, read, out);
     Chain chain{&arithmetic, &program, read.shape, std::move(read.arrays), {}, {}};
-    if (!describe_results(torch, program, results, none_given(out), read, chain.outputs)) return nb::none();
+    const bool are_new = kind_of(out) != Out::given;
+    if (!describe_results(torch, program, results, are_new, read, chain.outputs)) return nb::none();
     for (int64_t table : tables) chain.tables.push_back(reinterpret_cast<const int32_t*>(table));
     int64_t elements = 1;
     for (int64_t size : read.shape) elements *= size;
@@ -135,7 +157,7 @@ nb::object call_chain(const Torch& torch, const Arithmetic& arithmetic, const Pr
         status = run_chain(std::move(chain), threads);
     }
     if (status != kOk) return nb::int_(status);
-    if (!none_given(out)) return out;
+    if (!are_new) return out;
     if (results.size() == 1) return results[0];
     nb::list several;
     for (nb::object& result : results) several.append(result);
@@ -144,6 +166,10 @@ nb::object call_chain(const Torch& torch, const Arithmetic& arithmetic, const Pr
 
 }  // namespace
 
-void bind_chain_call(nb::module_& m) { m.def("call_chain", &call_chain); }
+void bind_chain_call(nb::module_& m) {
+    using namespace nb::literals;
+    m.def("call_chain", &call_chain, "torch"_a, "arithmetic"_a, "program"_a, "arguments"_a, "out"_a.none(), "codes"_a,
+          "tables"_a, "threads"_a);
+}
 
 }  // namespace slipstick

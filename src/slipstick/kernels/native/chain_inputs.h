@@ -65,7 +65,7 @@ public:
     Input(const Kernels<Code>& kernels, const Longs& shape, const Array& array, int threads, int32_t& status)
         : kernels_(kernels), shape_(shape), array_(array) {
         const int64_t total = product(shape);
-        if (array.kind == Kind::code) {
+        if (array.kind == Kind::constant) {
             const int64_t count = std::min(total, kChunk);
             hold(count);
             std::fill_n(held(), count, static_cast<Code>(array.constant));
@@ -82,7 +82,8 @@ public:
             case Kind::float32: return encoded(reinterpret_cast<const float*>(array_.data), begin, n, room, status);
             case Kind::float64: return encoded(reinterpret_cast<const double*>(array_.data), begin, n, room, status);
             case Kind::boolean: return truths(begin, n, room);
-            case Kind::code: break;
+            case Kind::codes: return codes(begin, n, room);
+            case Kind::constant: break;
         }
         return held();
     }
@@ -173,6 +174,17 @@ private:
         const uint8_t* x = fetch(shape_, data, array_.strides, begin, n, flags);
         for (int64_t i = 0; i < n; ++i) room[i] = x[i] != 0;
         return room;
+    }
+
+    const Code* codes(int64_t begin, int64_t n, Code* room) const {
+        const auto* data = reinterpret_cast<const int16_t*>(array_.data);
+        if constexpr (sizeof(Code) == sizeof(int16_t)) {
+            return fetch(shape_, data, array_.strides, begin, n, room);
+        } else {
+            int16_t narrow[kChunk];
+            std::copy_n(fetch(shape_, data, array_.strides, begin, n, narrow), n, room);
+            return room;
+        }
     }
 
     const Kernels<Code>& kernels_;

@@ -98,7 +98,7 @@ std::vector<Array> make_arrays(const Longs& kinds, const Longs& data, const Long
     std::vector<Array> arrays(kinds.size());
     for (size_t i = 0; i < kinds.size(); ++i) {
         arrays[i].kind = static_cast<Kind>(kinds[i]);
-        if (arrays[i].kind == Kind::code) {
+        if (arrays[i].kind == Kind::constant) {
             arrays[i].constant = static_cast<int32_t>(data[i]);
         } else {
             arrays[i].data = reinterpret_cast<char*>(data[i]);

@@ -99,30 +99,38 @@ Blocking choose_blocking(int64_t rows, int64_t columns, int64_t batches, int64_t
     return {block_rows, block_columns};
 }
 
-// Memory for the codes of an operand: of a small one in place, where it costs nothing.
+// The codes of an operand: where they are already, or in new memory, which for a small one is here and costs nothing.
 template <typename Code>
 class Codes {
 public:
-    explicit Codes(int64_t count) {
-        if (count > kHere) far_ = allocate(sizeof(Code) * count);
+    Codes(const Arithmetic& arithmetic, const Operand& operand, int threads) {
+        if (operand.kind == Operand::codes) {
+            codes_ = static_cast<const Code*>(operand.data);
+            return;
+        }
+        if (operand.total > kHere) far_ = allocate(sizeof(Code) * operand.total);
+        Code* memory = far_ ? reinterpret_cast<Code*>(far_.get()) : here_;
+        status_ = Encoder<Code>(arithmetic, operand, memory).run(threads);
+        codes_ = memory;
     }
 
-    Code* get() { return far_ ? reinterpret_cast<Code*>(far_.get()) : here_; }
+    const Code* get() const { return codes_; }
+    int32_t status() const { return status_; }
 
 private:
     static constexpr int64_t kHere = 256, kBehind = 64;  // kernels may read beyond the last one
     alignas(64) Code here_[kHere + kBehind];
     Buffer far_;
+    const Code* codes_;
+    int32_t status_ = kOk;
 };
 
 template <typename Code>
 bool contract_codes(const Contraction& c) {
     const Arithmetic& arithmetic = *c.arithmetic;
-    Codes<Code> a(c.a.total), b(c.b.total);
-    Code *a_codes = a.get(), *b_codes = b.get();
-    int32_t status = Encoder<Code>(arithmetic, c.a, a_codes).run(c.threads);
-    status |= Encoder<Code>(arithmetic, c.b, b_codes).run(c.threads);
-    if (status != kOk) return false;
+    const Codes<Code> a(arithmetic, c.a, c.threads), b(arithmetic, c.b, c.threads);
+    if (a.status() != kOk || b.status() != kOk) return false;
+    const Code *a_codes = a.get(), *b_codes = b.get();
 
     const Dims batch(c.batch, 3), rows(c.rows, 2), columns(c.columns, 2), terms(c.terms, 2);
     const Longs a_batch = batch.offsets(0), b_batch = batch.offsets(1), out_batch = batch.offsets(2);
@@ -220,11 +228,11 @@ std::optional<std::vector<bool>> reduced_of(nb::handle dims, size_t rank) {
     return reduced;
 }
 
-// The sum of a float32 tensor over some dimensions; otherwise as `matmul`.
+// The sum of a float32 tensor or of codes over some dimensions; otherwise as `matmul`.
 nb::object sum_over(const Torch& torch, const Arithmetic& arithmetic, nb::object x, nb::object dims, bool keepdim,
                     int threads) {
     const auto view = torch.view(x);
-    if (!view || view->kind != Kind::float32) return nb::none();
+    if (!view || (view->kind != Kind::float32 && view->kind != Kind::codes)) return nb::none();
     const auto reduced = reduced_of(dims, view->shape.size());
     if (!reduced) return nb::none();
     const Dense codes = dense_of(*view);

@@ -56,7 +56,13 @@ private:
 
 // A tensor and the place of its codes: base + sum of index * to-stride in a buffer of `total` codes; gaps are zero.
 struct Operand {
-    enum Kind { float32 = 0, float64 = 1, ones = 2, signed_logs = 3 };
+    enum Kind {
+        float32 = 0,
+        float64 = 1,
+        ones = 2,
+        signed_logs = 3,
+        codes = 4,  // int16, in the operand's format, in the order that they are wanted in
+    };
 
     Kind kind;
     const void* data;

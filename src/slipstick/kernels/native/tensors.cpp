@@ -43,6 +43,12 @@ bool is_true(nb::handle x, const char* attribute) {
     return value.ptr() == Py_True;
 }
 
+std::vector<int64_t> contiguous(const std::vector<int64_t>& shape) {
+    std::vector<int64_t> strides(shape.size(), 1);
+    for (size_t d = shape.size(); d-- > 1;) strides[d - 1] = strides[d] * shape[d];
+    return strides;
+}
+
 // From the first byte to behind the last.
 std::pair<const char*, const char*> extent(const TensorView& x) {
     int64_t last = 0;
@@ -50,7 +56,7 @@ std::pair<const char*, const char*> extent(const TensorView& x) {
         if (x.shape[d] == 0) return {x.data, x.data};
         last += (x.shape[d] - 1) * x.strides[d];
     }
-    const int64_t size = x.kind == Kind::float64 ? 8 : x.kind == Kind::float32 ? 4 : 1;
+    const int64_t size = x.kind == Kind::float64 ? 8 : x.kind == Kind::float32 ? 4 : x.kind == Kind::codes ? 2 : 1;
     return {x.data, x.data + (last + 1) * size};
 }
 
@@ -81,6 +87,7 @@ int Torch::floats(nb::handle items) const {
 }
 
 std::optional<TensorView> Torch::view(nb::handle x) const {
+    if (is_codes(x)) return nb::cast<const CodeArray&>(x).view();
     nb::dlpack::dltensor seen;
     if (!read || !is_tensor(x)) return std::nullopt;
     if (read(x.ptr(), &seen) != 0) return PyErr_Clear(), std::nullopt;
@@ -116,6 +123,14 @@ Dense dense_of(const TensorView& view) {
     return dense;
 }
 
+CodeArray fresh_codes(const TensorView& like) {
+    TensorView order = like;
+    if (std::count(order.strides.begin(), order.strides.end(), 0) > 0) order.strides = contiguous(order.shape);
+    int64_t count = 1;
+    for (int64_t size : like.shape) count *= size;
+    return {like.shape, dense_of(order).strides, allocate(count * sizeof(int16_t))};
+}
+
 // Both parts of `Dense`; None where `view` has nothing or a mask.
 nb::object dense(const Torch& torch, nb::object x) {
     const auto view = torch.view(x);
@@ -125,17 +140,20 @@ nb::object dense(const Torch& torch, nb::object x) {
 }
 
 nb::object Torch::fresh(nb::handle like, bool is_mask) const {
+    if (is_codes(like)) {
+        const auto& codes = nb::cast<const CodeArray&>(like);
+        return empty_strided(tuple_of(codes.shape), tuple_of(codes.strides), nb::arg("dtype") = is_mask ? boolean : float32);
+    }
     return is_mask ? empty_like(like, nb::arg("dtype") = boolean) : empty_like(like);
 }
 
 nb::object Torch::fresh(const std::vector<int64_t>& shape) const {
-    std::vector<int64_t> strides(shape.size(), 1);
-    for (size_t d = shape.size(); d-- > 1;) strides[d - 1] = strides[d] * shape[d];
-    return empty_strided(tuple_of(shape), tuple_of(strides), nb::arg("dtype") = float32);
+    return empty_strided(tuple_of(shape), tuple_of(contiguous(shape)), nb::arg("dtype") = float32);
 }
 
 void bind_tensors(nb::module_& m) {
     using namespace nb::literals;
+    nb::class_<CodeArray>(m, "CodeArray").def_prop_ro("shape", [](const CodeArray& x) { return tuple_of(x.shape); });
     nb::class_<Torch>(m, "Torch")
         .def("__init__",
              [](Torch* self, nb::object tensor, nb::object float32, nb::object float64, nb::object boolean,

@@ -8,6 +8,7 @@
 #include <optional>
 #include <vector>
 
+#include "buffers.h"
 #include "chain.h"
 
 namespace slipstick {
@@ -23,20 +24,29 @@ struct TensorView {
     std::vector<int64_t> shape, strides;  // strides in elements
 };
 
+// Numbers as codes, in some order of memory without gaps: what one kernel hands to the next, no floats between.
+struct CodeArray {
+    std::vector<int64_t> shape, strides;
+    Buffer codes;  // int16
+
+    TensorView view() const { return {Kind::codes, codes.get(), shape, strides}; }
+};
+
 // What of PyTorch the kernels know: its tensors, three of its number types, how to read a tensor and to ask for memory.
 struct Torch {
     nb::object tensor, float32, float64, boolean, empty_like, empty_strided;
     ReadTensor read;  // null where this PyTorch has no such function: then nothing is quick
 
     bool is_tensor(nb::handle x) const;
+    static bool is_codes(nb::handle x) { return nb::isinstance<CodeArray>(x); }
 
     // Bits 1: tensors that carry codes, 2: floating ones that carry none, are among `items` and lists and tuples in it.
     int floats(nb::handle items) const;
 
-    // Nothing where the kernels cannot reach the tensor: another device, another number type, no memory of its own.
+    // Of a tensor or of codes. Nothing where the kernels cannot reach the tensor: another device, another number type, no memory of its own.
     std::optional<TensorView> view(nb::handle x) const;
 
-    // A tensor of the shape and memory order of `like`, of its own type or of booleans.
+    // A tensor of the shape and memory order of `like`, of its own type or of booleans; float32 where `like` has codes.
     nb::object fresh(nb::handle like, bool is_mask) const;
 
     // A contiguous tensor of float32.
@@ -45,6 +55,9 @@ struct Torch {
 
 // Whether writing `out` element by element could spoil elements of `x` not yet read. Says yes to be safe.
 bool spoils(const TensorView& out, const TensorView& x);
+
+// Codes not yet written, in the memory order of `like` where that has an order.
+CodeArray fresh_codes(const TensorView& like);
 
 // The codes of a tensor in its own memory order, without gaps; broadcast dimensions stay broadcast.
 struct Dense {

@@ -87,6 +87,69 @@ def test_that_a_fused_optimiser_is_not_fused_is_said_once_and_it_is_fused_again_
     assert optimizer.param_groups[0]["fused"] is True
 
 
+SGD = {
+    "plain": {},
+    "decay": {"weight_decay": 0.1},
+    "momentum": {"momentum": 0.9},
+    "damped": {"momentum": 0.9, "dampening": 0.3, "weight_decay": 0.01},
+    "nesterov": {"momentum": 0.8, "nesterov": True, "weight_decay": 0.01},
+    "maximised": {"momentum": 0.9, "maximize": True, "weight_decay": 0.01},
+}
+
+
+def descended(fused: bool | None, dtype: torch.dtype, **options) -> tuple[list[torch.Tensor], set[str]]:
+    """Weights and momenta after some steps of SGD, and the operators that the last step called."""
+    parameters = [nn.Parameter(randn(40, 30).to(dtype)), nn.Parameter(randn(3, 2, seed=1).T.to(dtype))]
+    for p in parameters:
+        ss.snap_(p, LNS12)
+    optimizer = optim.SGD(parameters, 0.05, fused=fused, **options)
+    for step in range(STEPS):
+        for i, p in enumerate(parameters):
+            p.grad = ss.snap_(randn(*p.shape, seed=10 * step + i).to(dtype), LNS12)
+        with ss.use(LNS12, update=ss.LogArithmetic(ss.LNS(5, 9)), audit=True) as run:
+            optimizer.step()
+    assert optimizer.param_groups[0]["fused"] is fused
+    momenta = [s["momentum_buffer"] for s in optimizer.state.values() if s.get("momentum_buffer") is not None]
+    return [*(p.detach() for p in parameters), *momenta], {name for name, _ in run.audit.seconds.items()}
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("options", SGD.values(), ids=SGD)
+def test_sgd_in_one_pass_has_the_bits_of_its_operators(options: dict[str, float], dtype: torch.dtype) -> None:
+    one_by_one, separate = descended(False, dtype, **options)
+    assert "aten._fused_sgd_.default" not in separate
+    for fused in (None, True):
+        at_once, together = descended(fused, dtype, **options)
+        assert "aten._fused_sgd_.default" in together
+        assert len(at_once) == len(one_by_one)
+        for got, want in zip(at_once, one_by_one, strict=True):
+            assert torch.equal(got, want)
+
+
+def test_sgd_goes_tensor_by_tensor_where_only_some_momenta_have_begun() -> None:
+    found = []
+    for fused in (None, False):
+        parameters = [nn.Parameter(torch.ones(3)), nn.Parameter(torch.ones(2))]
+        optimizer = optim.SGD(parameters, 0.5, momentum=0.5, fused=fused)
+        with ss.use(LNS12):
+            for updated in (parameters[:1], parameters, parameters):
+                for p in updated:
+                    p.grad = torch.ones_like(p)
+                optimizer.step()
+        found.append([p.tolist() for p in parameters])
+    assert found[0] == found[1]
+    assert found[0][0][0] < found[0][1][0] < 0.5
+
+
+def test_sgd_in_one_pass_refuses_a_gradient_scaler() -> None:
+    parameter = nn.Parameter(torch.ones(3))
+    parameter.grad = torch.ones(3)
+    optimizer = optim.SGD([parameter])
+    optimizer.grad_scale, optimizer.found_inf = torch.tensor(2.0), torch.tensor(0.0)
+    with ss.use(LNS12), pytest.raises(ss.UnsupportedOperation, match="gradient scaler"):
+        optimizer.step()
+
+
 @pytest.mark.parametrize("foreach", [None, True, False])
 @pytest.mark.parametrize("norm", [1.0, 2.0, 3.0, float("inf")])
 def test_gradients_are_clipped(norm: float, foreach: bool | None) -> None:

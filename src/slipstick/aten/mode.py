@@ -22,6 +22,7 @@ from slipstick.aten.compiler import not_compiled
 from slipstick.aten.decomposition import decomposed
 from slipstick.aten.integers import makes_floats
 from slipstick.aten.module_arithmetics import ModuleArithmetics
+from slipstick.aten.one_pass_sgd import has_one_pass
 from slipstick.aten.recording import DistanceRecorder
 from slipstick.aten.registry import DEFINED, MOVES, REFUSED, SELECTIONS
 from slipstick.aten.rounded import run_rounded
@@ -82,7 +83,10 @@ class use(TorchDispatchMode):  # noqa: N801 (a context manager reads as a verb)
         self._specs = self._make_specs()
         if stochastic is not None and override:
             raise SpecificationError("use(stochastic=..., override=...): weights are rounded to one format; drop one")
-        self._phase = UpdatePhase(None if stochastic is None else self._make_weights(stochastic).round_)
+        self._phase = UpdatePhase(
+            None if stochastic is None else self._make_weights(stochastic).round_,
+            has_one_pass if isinstance(arithmetic, LogArithmetic) else None,
+        )
         self.guard = BackwardGuard(self)
         self._modules = self._make_modules(override) if override else None
         if record is not None and self._specs is None:

@@ -81,7 +81,7 @@ refused(
     *existing(aten, "mkldnn_rnn_layer mkldnn_rnn_layer_backward"),
 )
 
-_FUSED_OPTIMISERS = "_fused_adam_ _fused_adam _fused_adamw_ _fused_adamw _fused_sgd_ _fused_sgd _fused_adagrad_"
+_FUSED_OPTIMISERS = "_fused_adam_ _fused_adam _fused_adamw_ _fused_adamw _fused_sgd _fused_adagrad_"
 refused(
     "a fused optimiser; step a torch.optim optimiser, whose single-tensor form runs", *existing(aten, _FUSED_OPTIMISERS)
 )

@@ -15,16 +15,24 @@ from torch.optim.optimizer import register_optimizer_step_post_hook, register_op
 class UpdatePhase:
     """Depth of nested updates, and the optimisers that are stepping."""
 
-    def __init__(self, after_step: Callable[[Optimizer], None] | None = None) -> None:
-        """``after_step``: called with every optimiser whose step has ended."""
+    def __init__(
+        self,
+        after_step: Callable[[Optimizer], None] | None = None,
+        has_one_pass: Callable[[Optimizer, dict[str, Any]], bool] | None = None,
+    ) -> None:
+        """``after_step``: called with every optimiser whose step has ended.
+
+        ``has_one_pass``: whether PyTorch's fused form of an optimiser has a definition for a group of parameters.
+        """
         self._after_step_of = after_step
+        self._has_one_pass = has_one_pass
         self._depth = 0
         self._thread = threading.get_ident()
         self._steps: list[tuple[Optimizer, FrameType]] = []
         self._handles: list[Any] = []
         self._depth_before: list[int] = []
         self._counters: set[int] = set()
-        self._fused: list[list[dict[str, Any]]] = []
+        self._fused: list[list[tuple[dict[str, Any], bool | None]]] = []
         self._has_said_unfused = False
 
     @property
@@ -57,8 +65,7 @@ class UpdatePhase:
         self._depth = self._depth_before.pop()
         while self._steps:
             self._steps.pop()
-            for group in self._fused.pop():
-                group["fused"] = True
+            self._restore_forms()
 
     def is_step_counter(self, tensor: torch.Tensor) -> bool:
         """Whether ``tensor`` is the step count in a stepping optimiser's state, which counts exactly."""
@@ -76,7 +83,8 @@ class UpdatePhase:
             return None
         self.enter()
         self._steps.append((optimizer, sys._getframe(1)))
-        self._fused.append(self._unfuse(optimizer))
+        has_closure = len(args) > 1 or "closure" in kwargs
+        self._fused.append(self._choose_forms(optimizer, None if has_closure else self._has_one_pass))
         self._counters = set()
         args = tuple(self._outside_update(a) if i == 1 else a for i, a in enumerate(args))
         if "closure" in kwargs:
@@ -97,23 +105,30 @@ class UpdatePhase:
 
     def _end_step(self) -> None:
         self._steps.pop()
-        for group in self._fused.pop():
-            group["fused"] = True
+        self._restore_forms()
         self.leave()
 
-    def _unfuse(self, optimizer: Optimizer) -> list[dict[str, Any]]:
-        """Let ``optimizer`` update one tensor after another, whose operators have definitions; said once."""
-        groups = [group for group in optimizer.param_groups if group.get("fused")]
-        for group in groups:
-            group["fused"] = False
-        if groups and not self._has_said_unfused:
+    def _restore_forms(self) -> None:
+        for group, fused in self._fused.pop():
+            group["fused"] = fused
+
+    def _choose_forms(
+        self, optimizer: Optimizer, has_one_pass: Callable[[Optimizer, dict[str, Any]], bool] | None
+    ) -> list[tuple[dict[str, Any], bool | None]]:
+        """Let ``optimizer`` update in one pass where that has a definition, else one tensor after another, whose
+        operators have; where it was told to be fused and is not, that is said once. Returns how groups were told."""
+        told = [(g, g["fused"]) for g in optimizer.param_groups if g.get("fused", False) is not False]
+        for group, fused in told:
+            one_pass = has_one_pass is not None and has_one_pass(optimizer, group)
+            group["fused"] = one_pass if fused else one_pass or None
+        if any(fused and not group["fused"] for group, fused in told) and not self._has_said_unfused:
             self._has_said_unfused = True
             warnings.warn(
                 f"{type(optimizer).__name__}(fused=True): updates one tensor after another inside ss.use",
                 UserWarning,
                 stacklevel=4,
             )
-        return groups
+        return told
 
     def _outside_update(self, closure: Callable[[], Any] | None) -> Callable[[], Any] | None:
         """The closure evaluates the loss: it computes, it does not update."""

@@ -11,6 +11,8 @@
 #include <thread>
 #include <vector>
 
+#include "torch_team.h"
+
 namespace slipstick {
 
 namespace {
@@ -105,16 +107,17 @@ Pool& pool() {
 void parallel_for(int64_t tasks, int threads, const std::function<void(int64_t)>& body) {
     Job job(tasks, body);
     const int helpers = static_cast<int>(std::min<int64_t>(threads, tasks)) - 1;
-    if (helpers > 0) {
+    if (helpers <= 0) {
+        job.work();
+    } else {
         Pool& shared = pool();
         std::unique_lock<std::mutex> entry(shared.entry(), std::try_to_lock);
-        if (entry.owns_lock()) {
+        if (!entry.owns_lock())
+            job.work();
+        // Of as many threads as ever: a team that changes its size is made anew.
+        else if (!run_on_torch_team(threads, [&] { job.work(); }))
             shared.run(job, helpers);
-            if (job.error) std::rethrow_exception(job.error);
-            return;
-        }
     }
-    job.work();
     if (job.error) std::rethrow_exception(job.error);
 }
 

@@ -1,4 +1,5 @@
-// A pool of worker threads that splits outputs, never sums: results do not depend on the number of threads.
+// Threads, PyTorch's where they are to be had, else a pool of workers. They split outputs, never sums: results do not
+// depend on their number.
 #pragma once
 
 #include <cstdint>

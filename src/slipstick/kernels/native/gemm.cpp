@@ -36,7 +36,7 @@ const GemmKernels& gemm_kernels() {
 namespace {
 
 // Blocks are small enough that their packed panels and partial sums stay in the second-level cache.
-constexpr int64_t kBlockRows = 128, kBlockColumns = 256;
+constexpr int64_t kBlockRows = 128, kBlockColumns = 128;
 constexpr int64_t kPanelBytes = 256 * 1024, kColumnPackedBytes = 4;
 
 const GemmPath& choose_path(const GemmPlan& plan, int64_t terms, bool generic) {

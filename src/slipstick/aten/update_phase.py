@@ -83,7 +83,7 @@ class UpdatePhase:
             return None
         self.enter()
         self._steps.append((optimizer, sys._getframe(1)))
-        has_closure = len(args) > 1 or "closure" in kwargs
+        has_closure = any(a is not None for a in (*args[1:2], kwargs.get("closure")))
         self._fused.append(self._choose_forms(optimizer, None if has_closure else self._has_one_pass))
         self._counters = set()
         args = tuple(self._outside_update(a) if i == 1 else a for i, a in enumerate(args))

@@ -53,7 +53,8 @@ Array strided(const TensorView& view, const Longs& shape) {
     return array;
 }
 
-// Tensors of one floating type or codes, which go with float32, masks where masks belong, and constants whose codes are known; else false.
+// Tensors of one floating type or codes, which go with float32, masks where masks belong, and constants whose codes are
+// known; else false.
 bool read_inputs(const Torch& torch, const Program& program, nb::tuple arguments, nb::dict codes, Inputs& read) {
     if (arguments.size() != program.conditions.size()) return false;
     std::vector<int> place(arguments.size(), -1);

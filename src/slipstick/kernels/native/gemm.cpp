@@ -87,9 +87,7 @@ Blocking choose_blocking(int64_t rows, int64_t columns, int64_t batches, int64_t
         return batches * ((rows + block_rows - 1) / block_rows) * ((columns + block_columns - 1) / block_columns);
     };
     while (threads > 1 && tasks() < 4 * threads) {
-        if (block_columns > 128)
-            block_columns = (block_columns / 2 + 31) / 32 * 32;
-        else if (block_rows > 16)
+        if (block_rows > 16)
             block_rows = (block_rows / 2 + 3) / 4 * 4;
         else if (block_columns > 32)
             block_columns = (block_columns / 2 + 31) / 32 * 32;

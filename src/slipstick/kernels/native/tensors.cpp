@@ -142,7 +142,8 @@ nb::object dense(const Torch& torch, nb::object x) {
 nb::object Torch::fresh(nb::handle like, bool is_mask) const {
     if (is_codes(like)) {
         const auto& codes = nb::cast<const CodeArray&>(like);
-        return empty_strided(tuple_of(codes.shape), tuple_of(codes.strides), nb::arg("dtype") = is_mask ? boolean : float32);
+        const nb::object& type = is_mask ? boolean : float32;
+        return empty_strided(tuple_of(codes.shape), tuple_of(codes.strides), nb::arg("dtype") = type);
     }
     return is_mask ? empty_like(like, nb::arg("dtype") = boolean) : empty_like(like);
 }

@@ -31,9 +31,9 @@ def axes(x: Tensor, dim: Dims) -> list[int]:
 
 def sum_of(run: "use", x: Tensor | CodeArray, dims: list[int] | None, keepdim: bool = False) -> Tensor:
     """The sum over ``dims``, all for None; of nothing it is zero, of one number that number on the grid."""
-    if dims and isinstance(x, CodeArray):
-        return products.sum_over(x, dims, keepdim, run.spec, run.operator)
     if isinstance(x, CodeArray):
+        if dims:
+            return products.sum_over(x, dims, keepdim, run.spec, run.operator)
         x = run.snap(x)
     if dims == [] or x.numel() == 0:
         dims = axes(x, None) if dims is None else dims

@@ -79,8 +79,8 @@ public:
         if (period_ > 0) return held() + begin % period_;
         if (!strides_.empty()) return fetch(shape_, held(), strides_, begin, n, room);
         switch (array_.kind) {
-            case Kind::float32: return encoded(reinterpret_cast<const float*>(array_.data), begin, n, room, status);
-            case Kind::float64: return encoded(reinterpret_cast<const double*>(array_.data), begin, n, room, status);
+            case Kind::float32:
+            case Kind::float64: status |= encode(shape_, array_.strides, begin, n, room); return room;
             case Kind::boolean: return truths(begin, n, room);
             case Kind::codes: return codes(begin, n, room);
             case Kind::constant: break;
@@ -128,11 +128,7 @@ private:
             const int64_t end = std::min(count, (task + 1) * kTaskElements);
             int32_t found = kOk;
             for (int64_t i = task * kTaskElements; i < end; i += kChunk) {
-                const int64_t n = std::min(kChunk, end - i);
-                if (array_.kind == Kind::float32)
-                    found |= encode(sizes, reinterpret_cast<const float*>(array_.data), strides, i, n, held() + i);
-                else
-                    found |= encode(sizes, reinterpret_cast<const double*>(array_.data), strides, i, n, held() + i);
+                found |= encode(sizes, strides, i, std::min(kChunk, end - i), held() + i);
             }
             seen |= found;
         });
@@ -156,16 +152,17 @@ private:
         period_ = period;
     }
 
-    template <typename T>
-    int32_t encode(const Longs& shape, const T* data, const Longs& strides, int64_t begin, int64_t n, Code* to) const {
-        T numbers[kChunk];
-        return kernels_.encode(fetch(shape, data, strides, begin, n, numbers), n, to);
+    // The array's numbers, in the order of a shape and strides.
+    int32_t encode(const Longs& shape, const Longs& strides, int64_t begin, int64_t n, Code* to) const {
+        return array_.kind == Kind::float32 ? encode_as<float>(shape, strides, begin, n, to)
+                                            : encode_as<double>(shape, strides, begin, n, to);
     }
 
     template <typename T>
-    const Code* encoded(const T* data, int64_t begin, int64_t n, Code* room, int32_t& status) const {
-        status |= encode(shape_, data, array_.strides, begin, n, room);
-        return room;
+    int32_t encode_as(const Longs& shape, const Longs& strides, int64_t begin, int64_t n, Code* to) const {
+        T numbers[kChunk];
+        const T* data = reinterpret_cast<const T*>(array_.data);
+        return kernels_.encode(fetch(shape, data, strides, begin, n, numbers), n, to);
     }
 
     const Code* truths(int64_t begin, int64_t n, Code* room) const {

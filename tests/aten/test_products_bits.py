@@ -68,7 +68,7 @@ CASES = {
 }
 
 
-def _convolved(case: Case, x: Tensor, w: Tensor, b: Tensor, transposed: bool) -> Tensor:
+def _convolved(case: Case, x: Tensor, w: Tensor, b: Tensor | None, transposed: bool) -> Tensor:
     rank = len(case.stride)
     name = f"conv_transpose{rank}d" if transposed else f"conv{rank}d"
     options = {"stride": case.stride, "padding": case.padding, "dilation": case.dilation, "groups": case.groups}
@@ -103,13 +103,17 @@ def test_a_transposed_convolution_is_the_gradient_of_an_input(name: str, o: Orac
     w = numbers(*case.weight, seed=1).requires_grad_()
     forward = _convolved(case, torch.zeros(case.x), w.detach(), None, False)
     x = numbers(*forward.shape, seed=4).requires_grad_()
+    b = numbers(case.weight[1] * case.groups, seed=5)
     with ss.use(o.arithmetic):
         y = _convolved(case, x, w, None, True)
         g = numbers(*y.shape, seed=3)
         gradients = torch.autograd.grad(y, (x, w), g)
+        biased = _convolved(case, x, w, b, True)
     u, v, d = o.numbers(x), o.numbers(w), o.numbers(g)
     geometry = (case.stride, case.padding, case.dilation, case.groups)
-    o.same(y, Number(o, reference.convolution_input_gradient(u.a, v.a, o.arithmetic, y.shape, *geometry)))
+    plain = Number(o, reference.convolution_input_gradient(u.a, v.a, o.arithmetic, y.shape, *geometry))
+    o.same(y, plain)
+    o.same(biased, plain + o.numbers(b).reshape(-1, *[1] * len(case.stride)))
     o.same(gradients[0], Number(o, reference.convolution(d.a, v.a, o.arithmetic, *geometry)))
     of_w = reference.convolution_weight_gradient(u.a, d.a, o.arithmetic, case.weight, *geometry)
     o.same(gradients[1], Number(o, of_w))

@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from slipstick.aten import elementary
 from slipstick.aten.registry import defined, existing, moves
 from slipstick.errors import UnsupportedOperation
+from slipstick.kernels import elementary
 
 if TYPE_CHECKING:
     from slipstick.aten.mode import use

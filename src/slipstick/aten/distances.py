@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from slipstick.aten import elementary
 from slipstick.aten.powers import power
 from slipstick.aten.reductions import sum_of, vector_norm
 from slipstick.aten.registry import defined
 from slipstick.aten.scatter import scatter_sum
+from slipstick.kernels import elementary
 from slipstick.kernels.elementwise import Value, chain
 
 if TYPE_CHECKING:

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from slipstick.aten import elementary
 from slipstick.aten.normalisation import inverse_root, normalised
 from slipstick.aten.reductions import mean_of, sum_of, variance_of
 from slipstick.aten.registry import defined, existing
 from slipstick.aten.signatures import Gradients
+from slipstick.kernels import elementary
 from slipstick.kernels.elementwise import Value, chain
 
 if TYPE_CHECKING:

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from slipstick.aten import elementary
 from slipstick.aten.reductions import sum_of, variance_of
 from slipstick.aten.registry import defined
 from slipstick.aten.signatures import Gradients
+from slipstick.kernels import elementary
 from slipstick.kernels.elementwise import CodeArray, Value, chain, identity
 
 if TYPE_CHECKING:

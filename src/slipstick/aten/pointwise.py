@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from slipstick.aten import elementary
 from slipstick.aten.masked_quotients import overwrites_quotients, safe_divisor
 from slipstick.aten.registry import defined
 from slipstick.aten.signatures import Operand
 from slipstick.aten.unary import define_binary, define_unary, named
+from slipstick.kernels import elementary
 from slipstick.kernels.elementwise import Value, chain
 
 if TYPE_CHECKING:

@@ -13,11 +13,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from slipstick.aten import elementary
 from slipstick.aten.registry import defined
 from slipstick.aten.scatter import scatter_sum
 from slipstick.aten.signatures import Ints
-from slipstick.kernels import products
+from slipstick.kernels import elementary, products
 
 if TYPE_CHECKING:
     from slipstick.aten.mode import use

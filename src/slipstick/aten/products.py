@@ -6,10 +6,9 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from slipstick.aten import elementary
 from slipstick.aten.registry import defined
 from slipstick.aten.signatures import Gradients
-from slipstick.kernels import convolutions, products
+from slipstick.kernels import convolutions, elementary, products
 from slipstick.kernels.convolutions import Geometry
 from slipstick.kernels.elementwise import Value, chain
 
@@ -25,8 +24,8 @@ def _blend(c: Value, product: Value, beta: Value, alpha: Value) -> Value:
 
 
 @defined(aten.mm.default, aten.bmm.default)
-def mm(run: "use", a: Tensor, b: Tensor) -> Tensor:
-    return products.matmul(a, b, run.spec, operator=run.operator)
+def mm(run: "use", a: Tensor, b: Tensor, bias: Tensor | None = None) -> Tensor:
+    return products.matmul(a, b, run.spec, run.operator, bias)
 
 
 @defined(aten.mv.default)
@@ -50,6 +49,8 @@ def addmm(
     out: Tensor | None = None,
 ) -> Tensor:
     """beta C + alpha (A B)."""
+    if beta == 1 and alpha == 1 and out is None and c.shape == b.shape[-1:]:
+        return mm(run, a, b, c)
     return _plus_product(run, c, mm(run, a, b), beta, alpha, out)
 
 
@@ -128,11 +129,9 @@ def convolution(
     geometry = Geometry(stride, padding, dilation, groups)
     if transposed:
         shape = _transposed_shape(batched, w, geometry, output_padding)
-        y = convolutions.convolution_input_gradient(batched, w, shape, run.spec, geometry, operator=run.operator)
+        y = convolutions.convolution_input_gradient(batched, w, shape, run.spec, geometry, run.operator, bias)
     else:
-        y = convolutions.convolution(batched, w, run.spec, geometry, operator=run.operator)
-    if bias is not None:
-        y = run.chain(elementary.add, y, bias.reshape(-1, *[1] * (w.dim() - 2)), out=y)
+        y = convolutions.convolution(batched, w, run.spec, geometry, run.operator, bias)
     return y if x.dim() == w.dim() else y.squeeze(0)
 
 
@@ -182,7 +181,4 @@ def _transposed_shape(x: Tensor, w: Tensor, geometry: Geometry, output_padding: 
 @defined(aten.linear.default)
 def linear(run: "use", x: Tensor, w: Tensor, bias: Tensor | None = None) -> Tensor:
     """x W^T + b. Reaches the mode only where PyTorch does not decompose it, as in inference mode."""
-    y = mm(run, x.reshape(-1, x.shape[-1]), w.t())
-    if bias is not None:
-        y = run.chain(elementary.add, y, bias, out=y)
-    return y.reshape(*x.shape[:-1], w.shape[0])
+    return mm(run, x.reshape(-1, x.shape[-1]), w.t(), bias).reshape(*x.shape[:-1], w.shape[0])

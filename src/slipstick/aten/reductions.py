@@ -6,12 +6,11 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from slipstick.aten import elementary
 from slipstick.aten.powers import power
 from slipstick.aten.registry import defined
 from slipstick.aten.signatures import Dims
 from slipstick.errors import UnsupportedOperation
-from slipstick.kernels import products
+from slipstick.kernels import elementary, products
 from slipstick.kernels.elementwise import CodeArray
 
 if TYPE_CHECKING:

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from slipstick.aten import elementary
 from slipstick.aten.registry import defined, existing
 from slipstick.aten.signatures import Operand
 from slipstick.aten.unary import define_binary
 from slipstick.errors import UnsupportedOperation
+from slipstick.kernels import elementary
 from slipstick.kernels.elementwise import Value, chain
 
 if TYPE_CHECKING:

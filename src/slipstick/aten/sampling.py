@@ -15,10 +15,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from slipstick.aten import elementary
 from slipstick.aten.reductions import sum_of
 from slipstick.aten.registry import defined
 from slipstick.aten.scatter import scatter_sum
+from slipstick.kernels import elementary
 
 if TYPE_CHECKING:
     from slipstick.aten.mode import use

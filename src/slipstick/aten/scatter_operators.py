@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from slipstick.aten import elementary
 from slipstick.aten.registry import defined, existing
 from slipstick.aten.scatter import scatter_sum
 from slipstick.errors import UnsupportedOperation
+from slipstick.kernels import elementary
 
 if TYPE_CHECKING:
     from slipstick.aten.mode import use

@@ -5,9 +5,9 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from slipstick.aten import elementary
 from slipstick.aten.reductions import sum_of
 from slipstick.aten.registry import defined
+from slipstick.kernels import elementary
 from slipstick.kernels.elementwise import Value, chain
 
 if TYPE_CHECKING:

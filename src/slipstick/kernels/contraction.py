@@ -10,8 +10,8 @@ from typing import Any, NamedTuple
 
 import torch
 
-from slipstick.errors import NonFiniteError
-from slipstick.kernels import native
+from slipstick.errors import NonFiniteError, SpecificationError
+from slipstick.kernels import elementary, native
 from slipstick.kernels.carriers import TORCH, check_carrier
 from slipstick.kernels.linear_spec import ScaledSums
 from slipstick.kernels.observation import Contraction, Dims, current_observer
@@ -31,6 +31,16 @@ class Codes(NamedTuple):
     dtype: torch.dtype = torch.float32
 
 
+class Bias(NamedTuple):
+    """Numbers added to sums once they are rounded, in the operand arithmetic.
+
+    numbers: broadcasts to the result. codes: where each lies; strides of batch, row and column of the result.
+    """
+
+    numbers: torch.Tensor
+    codes: Codes
+
+
 ONES = Codes(None, (_ONES, 0, 0, 1), ())
 """An operand that is 1 everywhere."""
 
@@ -47,14 +57,46 @@ def contract(
     columns: Dims,
     terms: Dims,
     start: int = 0,
+    bias: Bias | None = None,
 ) -> torch.Tensor:
-    """``start`` is added to every address in the codes of ``b``."""
+    """``start`` is added to every address in the codes of ``b``. Sums of integers take no bias."""
     if out.numel() == 0:
         return out
-    if any(dim[0] == 0 for dim in terms):
-        return out.zero_()
+    empty = any(dim[0] == 0 for dim in terms)
     if isinstance(spec, ScaledSums):
-        return _linear(spec, a, b, out, batch, rows, columns, terms, start)
+        if bias is not None:
+            raise SpecificationError(f"{operator}: sums of integers take no bias; add it to the result")
+        return out.zero_() if empty else _linear(spec, a, b, out, batch, rows, columns, terms, start)
+    fused = None if empty or current_observer() is not None else bias
+    if empty:
+        out.zero_()
+    else:
+        _logarithmic(spec, operator, a, b, out, batch, rows, columns, terms, start, fused)
+    if bias is not None and fused is None:
+        elementary.add(spec, operator, bias.numbers, out, out=out)
+    return out
+
+
+def checked(result: Any, spec: KernelSpec, operator: str) -> Any:
+    """``result``, unless the native code says False instead: a NaN was among the operands."""
+    if result is False:
+        raise NonFiniteError(f"{operator} in {spec.format}: NaN has no code; find the operation that produced it")
+    return result
+
+
+def _logarithmic(
+    spec: KernelSpec,
+    operator: str,
+    a: Codes,
+    b: Codes,
+    out: torch.Tensor,
+    batch: Dims,
+    rows: Dims,
+    columns: Dims,
+    terms: Dims,
+    start: int,
+    bias: Bias | None,
+) -> None:
     single = out if out.dtype == torch.float32 else torch.empty(out.shape)
     finite = native.contract(
         spec.native,
@@ -66,19 +108,15 @@ def contract(
         columns,
         terms,
         start,
+        None if bias is None else bias.codes.description,
+        () if bias is None else bias.codes.strides,
         torch.get_num_threads(),
     )
     checked(finite, spec, operator)
     if (observer := current_observer()) is not None:
         observer.contraction(Contraction(spec, a.description, b.description, batch, rows, columns, terms, start))
-    return out if single is out else out.copy_(single)
-
-
-def checked(result: Any, spec: KernelSpec, operator: str) -> Any:
-    """``result``, unless the native code says False instead: a NaN was among the operands."""
-    if result is False:
-        raise NonFiniteError(f"{operator} in {spec.format}: NaN has no code; find the operation that produced it")
-    return result
+    if single is not out:
+        out.copy_(single)
 
 
 def _linear(
@@ -121,6 +159,31 @@ def dense(x: torch.Tensor, operator: str) -> Codes:
         total *= x.shape[d]
     dims = [(x.shape[d], x.stride(d), strides[d]) for d in order]
     return _codes(x, operator, 0, total, dims, tuple(strides))
+
+
+def column_bias(x: torch.Tensor | None, operator: str, columns: int) -> Bias | None:
+    """One number for each column of a result."""
+    if x is None:
+        return None
+    codes = _one_each(x, operator, columns)
+    return Bias(x, codes._replace(strides=(0, 0, codes.strides[0])))
+
+
+def channel_bias(x: torch.Tensor | None, operator: str, groups: int, channels: int, rank: int) -> Bias | None:
+    """One number for each channel of a result [N, C, *spatial]: batches are ``groups``, rows ``channels`` in each."""
+    if x is None:
+        return None
+    codes = _one_each(x, operator, groups * channels)
+    step = codes.strides[0]
+    return Bias(x.reshape(-1, *(1,) * rank), codes._replace(strides=(channels * step, step, 0)))
+
+
+def _one_each(x: torch.Tensor, operator: str, count: int) -> Codes:
+    if x.shape != (count,):
+        raise SpecificationError(
+            f"{operator}: a bias {tuple(x.shape)} does not fit {count} outputs; give it ({count},)"
+        )
+    return dense(x, operator)
 
 
 def placed(

@@ -1,4 +1,4 @@
-"""Convolutions and their gradients, in one to three spatial dimensions, without bias.
+"""Convolutions and their gradients, in one to three spatial dimensions.
 
 Terms follow the order that the semantics fix: convolution (input channel, kernel row, kernel column); input gradient
 (output channel, kernel row, kernel column) with the indices of the unflipped weight; weight gradient (sample, row,
@@ -12,7 +12,16 @@ from math import prod
 import torch
 
 from slipstick.errors import SpecificationError
-from slipstick.kernels.contraction import contiguous, contract, dense, grid_dims, new_result, placed, scaled
+from slipstick.kernels.contraction import (
+    channel_bias,
+    contiguous,
+    contract,
+    dense,
+    grid_dims,
+    new_result,
+    placed,
+    scaled,
+)
 from slipstick.kernels.linear_spec import ScaledSums
 from slipstick.kernels.spec import KernelSpec
 
@@ -41,8 +50,9 @@ def convolution(
     spec: KernelSpec | ScaledSums,
     geometry: Geometry,
     operator: str = "convolution",
+    bias: torch.Tensor | None = None,
 ) -> torch.Tensor:
-    """x [N, C, *spatial] with w [O, C / geometry.groups, *kernel], in one to three spatial dimensions, without bias."""
+    """x [N, C, *spatial] with w [O, C / geometry.groups, *kernel]; then bias [O] is added, in log arithmetic."""
     spatial, kernel = tuple(x.shape[2:]), tuple(w.shape[2:])
     rank = len(spatial)
     if w.dim() != x.dim() or x.shape[1] != w.shape[1] * geometry.groups or w.shape[0] % geometry.groups:
@@ -77,6 +87,7 @@ def convolution(
             (channels, weight.strides[1], image.strides[1]),
             *grid_dims(kernel, weight.strides[2:], scaled(image.strides[2:], dilation)),
         ],
+        bias=channel_bias(bias, operator, geometry.groups, filters, rank),
     )
 
 
@@ -87,8 +98,9 @@ def convolution_input_gradient(
     spec: KernelSpec | ScaledSums,
     geometry: Geometry,
     operator: str = "convolution_backward",
+    bias: torch.Tensor | None = None,
 ) -> torch.Tensor:
-    """The gradient of the input [N, C, *spatial]; also the transposed convolution of gy."""
+    """The gradient of the input [N, C, *spatial]; also the transposed convolution of gy, with its bias [C]."""
     spatial, kernel = tuple(input_shape[2:]), tuple(w.shape[2:])
     rank = len(spatial)
     stride, padding, dilation = geometry.per_axis(rank)
@@ -122,6 +134,7 @@ def convolution_input_gradient(
             *grid_dims(kernel, weight.strides[2:], backwards),
         ],
         start=start,
+        bias=channel_bias(bias, operator, geometry.groups, channels, rank),
     )
 
 

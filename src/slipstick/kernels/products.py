@@ -12,17 +12,26 @@ import torch
 from slipstick.errors import SpecificationError
 from slipstick.kernels import native
 from slipstick.kernels.carriers import TORCH
-from slipstick.kernels.contraction import ONES, checked, contiguous, contract, dense, new_result
+from slipstick.kernels.contraction import ONES, checked, column_bias, contiguous, contract, dense, new_result
 from slipstick.kernels.elementwise import CodeArray, identity
 from slipstick.kernels.linear_spec import ScaledSums
 from slipstick.kernels.observation import current_observer
 from slipstick.kernels.spec import KernelSpec
 
 
-def matmul(a: torch.Tensor, b: torch.Tensor, spec: KernelSpec | ScaledSums, operator: str = "mm") -> torch.Tensor:
-    """a [M, K] times b [K, N], or [B, M, K] times [B, K, N]. Raises SpecificationError where the shapes do not fit."""
+def matmul(
+    a: torch.Tensor,
+    b: torch.Tensor,
+    spec: KernelSpec | ScaledSums,
+    operator: str = "mm",
+    bias: torch.Tensor | None = None,
+) -> torch.Tensor:
+    """a [M, K] times b [K, N], or [B, M, K] times [B, K, N]; then bias [N] is added to every row, in log arithmetic.
+
+    Raises SpecificationError where the shapes do not fit.
+    """
     if not isinstance(spec, ScaledSums) and current_observer() is None:
-        quick = native.matmul(TORCH, spec.native, a, b, torch.get_num_threads())
+        quick = native.matmul(TORCH, spec.native, a, b, bias, torch.get_num_threads())
         if quick is not None:
             product: torch.Tensor = checked(quick, spec, operator)
             return product
@@ -43,6 +52,7 @@ def matmul(a: torch.Tensor, b: torch.Tensor, spec: KernelSpec | ScaledSums, oper
         rows=[(rows, left.strides[-2], columns)],
         columns=[(columns, right.strides[-1], 1)],
         terms=[(terms, left.strides[-1], right.strides[-2])],
+        bias=column_bias(bias, operator, columns),
     )
 
 

@@ -31,6 +31,9 @@ struct EncodeTable {
     int bucket_shift = 0;
 };
 
+// Entries of the smallest table that is looked up in registers; shorter ones are repeated.
+constexpr size_t kSmallestTable = 32;
+
 // D+[0..n], D-[0..n]; both are 0 at n and beyond. kCancel in D- means that the sum is zero. D-[0] is kCancel.
 constexpr int32_t kCancel = -(1 << 30);
 constexpr int16_t kNarrowCancel = INT16_MIN;

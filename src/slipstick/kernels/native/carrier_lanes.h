@@ -74,7 +74,7 @@ struct Lanes {
     static V equal(V a, V b, V x, V y) { return _mm512_mask_blend_epi32(_mm512_cmpeq_epi32_mask(a, b), y, x); }
     static bool any_greater(V a, V b) { return _mm512_cmpgt_epi32_mask(a, b) != 0; }
 
-    // table[index mod 2^log2_size]; tables shorter than a pair of registers are repeated by the caller.
+    // table[index mod 2^log2_size]
     template <int log2_size>
     static V lookup(const int32_t* table, V index) {
         if constexpr (log2_size == 5) {
@@ -135,20 +135,15 @@ struct Lanes {
 
 #if !defined(SLIPSTICK_ISA_portable)
 
-constexpr int kSmallestTableLog2 = 5;
-
-// A table of 2^5 entries or more with the same values: `table` repeated where it is shorter.
+// A table of 2^n entries, kSmallestTable or more of them.
 struct RegisterTable {
-    alignas(64) int32_t entries[1 << Lanes::kMaxTableLog2];
+    const int32_t* entries;
     int log2_size;
 
-    explicit RegisterTable(const int32_t* table, int size) {
-        log2_size = kSmallestTableLog2;
-        while ((1 << log2_size) < size) ++log2_size;
-        for (int i = 0; i < 1 << log2_size; ++i) entries[i] = table[i & (size - 1)];
-    }
+    explicit RegisterTable(const std::vector<int32_t>& table)
+        : entries(table.data()), log2_size(__builtin_ctz(static_cast<unsigned>(table.size()))) {}
 
-    static bool fits(size_t size) { return size <= size_t{1} << Lanes::kMaxTableLog2; }
+    bool fits() const { return log2_size <= Lanes::kMaxTableLog2; }
 };
 
 constexpr int kFloatsAhead = 512;  // how many numbers ahead memory is asked for

@@ -120,7 +120,7 @@ int32_t run_chain(Chain chain, int threads) {
     for (int64_t size : chain.shape)
         if (size == 0) return kOk;
     coalesce(chain);
-    const bool narrow = elementwise_kernels().apply16 && chain.arithmetic->narrow();
+    const bool narrow = has_narrow_kernels(*chain.arithmetic);
     return narrow ? Run<int16_t>(chain, threads).result() : Run<int32_t>(chain, threads).result();
 }
 

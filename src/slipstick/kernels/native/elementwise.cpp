@@ -41,6 +41,12 @@ std::vector<T> copy(const Vector<T>& from) {
     return std::vector<T>(from.data(), from.data() + from.size());
 }
 
+// A table of 2^n entries that is indexed modulo its size, filled up to kSmallestTable by repetition.
+void repeat(std::vector<int32_t>& table) {
+    const size_t size = table.size();
+    for (size_t i = size; i < kSmallestTable; ++i) table.push_back(table[i % size]);
+}
+
 AdderTables adder_tables(const Vector<int32_t>& plus, const Vector<int32_t>& minus) {
     if (plus.size() != minus.size() || plus.size() == 0) throw std::invalid_argument("adder tables of unequal length");
     AdderTables tables{copy(plus), copy(minus), {}, {}};
@@ -74,6 +80,8 @@ std::shared_ptr<Arithmetic> make_arithmetic(Format operand, Format accumulator, 
                                              : OrderKind::tree;
     made->order.size = order_size;
     made->carrier_bytes = make_carrier_bytes(*made);
+    repeat(made->encode_float.offsets);
+    repeat(made->decode);
     made->gemm_plan = make_gemm_plan(*made);
     return made;
 }

@@ -87,9 +87,8 @@ int32_t encode(const Arithmetic& arithmetic, const float* x, int64_t n, Code* v)
     int64_t done = 0;
     int32_t status = kOk;
 #if !defined(SLIPSTICK_ISA_portable)
-    const auto& offsets = arithmetic.encode_float.offsets;
-    if (n >= 4 * Lanes::kCount && RegisterTable::fits(offsets.size())) {
-        const RegisterTable table(offsets.data(), static_cast<int>(offsets.size()));
+    const RegisterTable table(arithmetic.encode_float.offsets);
+    if (n >= 4 * Lanes::kCount && table.fits()) {
         done = n - n % Lanes::kCount;
         const auto run = arithmetic.operand.flush ? encode_vectors<true, Code> : encode_vectors<false, Code>;
         if (!run(arithmetic, table, x, done, v)) status = kNaN;
@@ -165,8 +164,8 @@ template <typename Code>
 void decode(const Arithmetic& arithmetic, const Code* v, int64_t n, float* x, [[maybe_unused]] bool stream = false) {
     int64_t done = 0;
 #if !defined(SLIPSTICK_ISA_portable)
-    if (n >= 4 * Lanes::kCount && RegisterTable::fits(arithmetic.decode.size())) {
-        const RegisterTable table(arithmetic.decode.data(), static_cast<int>(arithmetic.decode.size()));
+    const RegisterTable table(arithmetic.decode);
+    if (n >= 4 * Lanes::kCount && table.fits()) {
         done = n - n % Lanes::kCount;
         (stream ? decode_vectors<true, Code> : decode_vectors<false, Code>)(arithmetic, table, v, done, x);
     }

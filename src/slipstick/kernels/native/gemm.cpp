@@ -2,12 +2,14 @@
 #include "gemm.h"
 
 #include <nanobind/nanobind.h>
+#include <nanobind/stl/optional.h>
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/vector.h>
 
 #include <optional>
 #include <stdexcept>
 
+#include "gemm_epilogue.h"
 #include "gemm_problem.h"
 #include "gemm_schedule_build.h"
 #include "gemm_steps_build.h"
@@ -35,8 +37,6 @@ const GemmKernels& gemm_kernels() {
 
 namespace {
 
-// Blocks are small enough that their packed panels and partial sums stay in the second-level cache.
-constexpr int64_t kBlockRows = 128, kBlockColumns = 128;
 constexpr int64_t kPanelBytes = 256 * 1024, kColumnPackedBytes = 4;
 
 const GemmPath& choose_path(const GemmPlan& plan, int64_t terms, bool generic) {
@@ -44,22 +44,6 @@ const GemmPath& choose_path(const GemmPlan& plan, int64_t terms, bool generic) {
     const GemmPath* fast = generic ? nullptr : kernels.fast(plan, terms);
     if (fast) return *fast;
     return terms <= plan.generic.unchecked_terms ? kernels.unchecked : kernels.checked;
-}
-
-void decode_block(const Arithmetic& arithmetic, const GemmBlock& block, const int64_t* out_rows,
-                  const int64_t* out_columns, float* out) {
-    const bool together = out_columns[block.columns - 1] - out_columns[0] == block.columns - 1;
-    float numbers[kBlockColumns + kColumnAlign];
-    for (int row = 0; row < block.rows; ++row) {
-        const int32_t* codes = block.out + int64_t{row} * block.out_stride;
-        float* to = out + out_rows[row];
-        if (together) {
-            elementwise_kernels().decode32(arithmetic, codes, block.columns, to + out_columns[0]);
-            continue;
-        }
-        elementwise_kernels().decode32(arithmetic, codes, block.columns, numbers);
-        for (int j = 0; j < block.columns; ++j) to[out_columns[j]] = numbers[j];
-    }
 }
 
 // Rows are cheap to pad, columns are not: exchange the operands where that wastes fewer lanes.
@@ -72,6 +56,7 @@ void exchange_if_better(Contraction& c) {
     std::swap(c.a, c.b);
     std::swap(c.a_start, c.b_start);
     std::swap(c.rows, c.columns);
+    if (c.bias) std::swap(c.bias->row_step, c.bias->column_step);
     for (size_t i = 0; i + 2 < c.terms.size(); i += 3) std::swap(c.terms[i + 1], c.terms[i + 2]);
     for (size_t i = 0; i + 3 < c.batch.size(); i += 4) std::swap(c.batch[i + 1], c.batch[i + 2]);
 }
@@ -127,7 +112,9 @@ template <typename Code>
 bool contract_codes(const Contraction& c) {
     const Arithmetic& arithmetic = *c.arithmetic;
     const Codes<Code> a(arithmetic, c.a, c.threads), b(arithmetic, c.b, c.threads);
-    if (a.status() != kOk || b.status() != kOk) return false;
+    std::optional<Codes<int32_t>> bias;
+    if (c.bias) bias.emplace(arithmetic, c.bias->numbers, c.threads);
+    if (a.status() != kOk || b.status() != kOk || (bias && bias->status() != kOk)) return false;
     const Code *a_codes = a.get(), *b_codes = b.get();
 
     const Dims batch(c.batch, 3), rows(c.rows, 2), columns(c.columns, 2), terms(c.terms, 2);
@@ -164,7 +151,14 @@ bool contract_codes(const Contraction& c) {
         block.out = reinterpret_cast<int32_t*>(memory);
         block.workspace = memory + out_bytes;
         path.run(block);
-        decode_block(arithmetic, block, out_rows.data() + row, out_columns.data() + column, c.out + out_batch[group]);
+        BlockBias addend;
+        if (bias) {
+            const Bias& at = *c.bias;
+            addend = {bias->get() + group * at.batch_step + row * at.row_step + column * at.column_step, at.row_step,
+                      at.column_step};
+        }
+        write_block(arithmetic, block, addend,
+                    {c.out + out_batch[group], out_rows.data() + row, out_columns.data() + column});
     });
     return true;
 }
@@ -182,16 +176,28 @@ bool run(Contraction& c) {
 }
 
 bool contract(const Arithmetic& arithmetic, const Longs& a, const Longs& b, int64_t out, nb::object batch,
-              nb::object rows, nb::object columns, nb::object terms, int64_t start, int threads, bool generic) {
+              nb::object rows, nb::object columns, nb::object terms, int64_t start, const std::optional<Longs>& bias,
+              const Longs& bias_steps, int threads, bool generic) {
     Contraction c{&arithmetic, Operand(a), Operand(b), reinterpret_cast<float*>(out), flat(batch), flat(rows),
-                  flat(columns), flat(terms), 0, start, threads, generic};
+                  flat(columns), flat(terms), 0, start, std::nullopt, threads, generic};
+    if (bias) c.bias = Bias{Operand(*bias), bias_steps.at(0), bias_steps.at(1), bias_steps.at(2)};
     nb::gil_scoped_release release;
     return run(c);
 }
 
-// The product of float32 matrices, or of as many in a batch; False where an operand held a NaN, None where Python shall
-// do it: other tensors, nothing to add, shapes that do not fit.
-nb::object matmul(const Torch& torch, const Arithmetic& arithmetic, nb::object a, nb::object b, int threads) {
+// One float32 number for each column; nothing where `x` is not that.
+std::optional<Bias> column_bias(const Torch& torch, nb::object x, int64_t columns) {
+    const auto view = torch.view(x);
+    if (!view || view->kind != Kind::float32 || view->shape != Longs{columns}) return std::nullopt;
+    const Dense codes = dense_of(*view);
+    return Bias{Operand(codes.description), 0, 0, codes.strides[0]};
+}
+
+// The product of float32 matrices, or of as many in a batch, and a bias that is one number for each column, or None.
+// False where an operand held a NaN, None where Python shall do it: other tensors, nothing to add, shapes that do not
+// fit.
+nb::object matmul(const Torch& torch, const Arithmetic& arithmetic, nb::object a, nb::object b, nb::object bias,
+                  int threads) {
     const auto left = torch.view(a), right = torch.view(b);
     if (!left || !right || left->kind != Kind::float32 || right->kind != Kind::float32) return nb::none();
     const Longs &size = left->shape, &other = right->shape;
@@ -201,6 +207,8 @@ nb::object matmul(const Torch& torch, const Arithmetic& arithmetic, nb::object a
     const int64_t rows = size[rank - 2], terms = size[rank - 1], columns = other[rank - 1];
     const Longs shape = rank == 3 ? Longs{size[0], rows, columns} : Longs{rows, columns};
     if (rows * terms * columns * shape[0] == 0) return nb::none();
+    std::optional<Bias> addend;
+    if (!bias.is_none() && !(addend = column_bias(torch, bias, columns))) return nb::none();
     const nb::object out = torch.fresh(shape);
     const auto place = torch.view(out);
     if (!place) return nb::none();
@@ -208,7 +216,7 @@ nb::object matmul(const Torch& torch, const Arithmetic& arithmetic, nb::object a
     const Longs batch = rank == 3 ? Longs{size[0], x.strides[0], y.strides[0], rows * columns} : Longs{};
     Contraction c{&arithmetic, Operand(x.description), Operand(y.description), reinterpret_cast<float*>(place->data),
                   batch, {rows, x.strides[rank - 2], columns}, {columns, y.strides[rank - 1], 1},
-                  {terms, x.strides[rank - 1], y.strides[rank - 2]}, 0, 0, threads, false};
+                  {terms, x.strides[rank - 1], y.strides[rank - 2]}, 0, 0, addend, threads, false};
     return released([&] { return run(c); }) ? out : nb::bool_(false);
 }
 
@@ -254,7 +262,7 @@ nb::object sum_over(const Torch& torch, const Arithmetic& arithmetic, nb::object
     const auto place = torch.view(out);
     if (!place) return nb::none();
     Contraction c{&arithmetic, Operand({Operand::ones, 0, 0, 1}), Operand(codes.description),
-                  reinterpret_cast<float*>(place->data), {}, {}, columns, terms, 0, 0, threads, false};
+                  reinterpret_cast<float*>(place->data), {}, {}, columns, terms, 0, 0, std::nullopt, threads, false};
     return released([&] { return run(c); }) ? out : nb::bool_(false);
 }
 
@@ -271,8 +279,8 @@ std::shared_ptr<const GemmPlan> make_gemm_plan(const Arithmetic& arithmetic) {
 void bind_gemm(nb::module_& m) {
     using namespace nb::literals;
     m.def("contract", &contract, "arithmetic"_a, "a"_a, "b"_a, "out"_a, "batch"_a, "rows"_a, "columns"_a, "terms"_a,
-          "start"_a, "threads"_a, "generic"_a = false);
-    m.def("matmul", &matmul);
+          "start"_a, "bias"_a.none(), "bias_steps"_a, "threads"_a, "generic"_a = false);
+    m.def("matmul", &matmul, "torch"_a, "arithmetic"_a, "a"_a, "b"_a, "bias"_a.none(), "threads"_a);
     m.def("sum_over", &sum_over, "torch"_a, "arithmetic"_a, "x"_a, "dims"_a.none(), "keepdim"_a, "threads"_a);
     m.def("plan_name", &plan_name, "arithmetic"_a, "terms"_a = 512);
 }

@@ -46,4 +46,7 @@ const GemmKernels& gemm_kernels();  // of current_isa()
 
 constexpr int kColumnAlign = 64;
 
+// The largest blocks: small enough that their packed panels and partial sums stay in the second-level cache.
+constexpr int64_t kBlockRows = 128, kBlockColumns = 128;
+
 }  // namespace slipstick

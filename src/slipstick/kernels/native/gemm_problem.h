@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <atomic>
 #include <cstring>
+#include <optional>
 
 #include "elementwise.h"
 #include "gemm.h"
@@ -108,12 +109,19 @@ private:
     Code* codes_;
 };
 
+// Numbers added to the sums once they are rounded; steps from one batch, row and column of the result to the next.
+struct Bias {
+    Operand numbers;
+    int64_t batch_step, row_step, column_step;
+};
+
 struct Contraction {
     const Arithmetic* arithmetic;
     Operand a, b;
     float* out;
     Longs batch, rows, columns, terms;  // sizes with strides: (a, b, out), (a, out), (b, out), (a, b)
     int64_t a_start, b_start;  // added to every offset
+    std::optional<Bias> bias;
     int threads;
     bool generic;
 };

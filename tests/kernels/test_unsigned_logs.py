@@ -1,5 +1,5 @@
 """Sums in unsigned 16-bit logs equal the reference: adders made of lines, by comparing or by looking up, and tables of
-16-bit entries.
+16-bit entries; and these tables where logs take 32 bits.
 
 The kernels prove when they are made that they reproduce both tables; these tests look at every difference, at the ends
 of the range, and at tables that are off a line by one unit.
@@ -34,7 +34,13 @@ LOADS = [
     LogArithmetic(LNS(4, 7, "flush"), "exact"),
     LogArithmetic(LNS(5, 5), "exact", accumulator=wide(LNS(7, 8))),
 ]
-each_unsigned = pytest.mark.parametrize("arithmetic", [*LINES, *LOADS], ids=str)
+WIDE_LOADS = [
+    LogArithmetic(LNS(4, 10), "exact"),
+    LogArithmetic(LNS(4, 10, "flush"), "exact"),
+    LogArithmetic(LNS(6, 9), "exact"),
+    LogArithmetic(LNS(6, 8), "exact", accumulator=wide(LNS(9, 10))),
+]
+each_unsigned = pytest.mark.parametrize("arithmetic", [*LINES, *LOADS, *WIDE_LOADS], ids=str)
 
 
 def ordered(arithmetic: LogArithmetic, order: Tree | Blocked | Sequential) -> LogArithmetic:
@@ -72,13 +78,19 @@ def test_these_adders_take_these_kernels():
         assert plan_of(arithmetic, "avx2").startswith("lines"), arithmetic
         assert plan_of(ordered(arithmetic, Blocked(64)), "avx2").startswith("lines"), arithmetic
     for arithmetic in LOADS:
-        assert plan_of(arithmetic, "avx2").startswith("loads"), arithmetic
+        assert plan_of(arithmetic, "avx2") == "loads", arithmetic
+    for arithmetic in WIDE_LOADS:
+        assert plan_of(arithmetic, "avx2") == "wide-loads", arithmetic
 
 
 @pytest.mark.skipif("avx512" not in native.available_isas(), reason="needs AVX-512")
 def test_these_adders_take_these_kernels_on_avx512():
     for arithmetic in LINES:
         assert plan_of(arithmetic, "avx512").startswith(("cells", "bytes-256")), arithmetic
+    for arithmetic in LOADS:
+        assert plan_of(arithmetic, "avx512").startswith(("loads", "bytes-256")), arithmetic
+    for arithmetic in WIDE_LOADS:
+        assert plan_of(arithmetic, "avx512") == "wide-loads", arithmetic
 
 
 @pytest.mark.parametrize("format", [LNS(5, 7), LNS(5, 8)], ids=str)
@@ -98,11 +110,27 @@ def test_a_table_off_its_line_by_one_takes_another_kernel_and_keeps_its_bits(for
                 assert not plan_of(arithmetic, native.current_isa()).startswith("lines"), (distance, by)
 
 
-def test_an_entry_that_does_not_fit_16_bits_takes_the_general_kernel():
+@pytest.mark.parametrize("by", [-70000, -20000])
+def test_an_entry_that_does_not_fit_16_bits_takes_the_general_kernel(by):
+    """Not as it is, or not twice it, which is what sums in 32 bits add."""
     base = LogArithmetic(LNS(5, 7), "designed")
-    arithmetic = LogArithmetic(LNS(5, 7), OffByOne(base.adder, True, 3, -70000))
+    arithmetic = LogArithmetic(LNS(5, 7), OffByOne(base.adder, True, 3, by))
     a, b = every_difference(arithmetic)
     expected = reference.matmul(a, b, arithmetic)
     for where in everywhere():
         assert_bits(products.matmul(tensor(a), tensor(b), kernel_spec(arithmetic)), expected, where)
         assert native.plan_name(kernel_spec(arithmetic).native) in ("checked", "unchecked")
+
+
+@pytest.mark.parametrize("opposite", [False, True])
+@pytest.mark.parametrize("lowest", [1 - (1 << 14), -(1 << 14)])
+def test_the_lowest_entry_that_twice_fits_16_bits_and_the_one_below_it(lowest, opposite):
+    base = LogArithmetic(LNS(4, 10), "exact")
+    by = lowest - int(base.tables[opposite][5])
+    arithmetic = LogArithmetic(LNS(4, 10), OffByOne(base.adder, opposite, 5, by))
+    a, b = every_difference(arithmetic)
+    expected = reference.matmul(a, b, arithmetic)
+    for where in everywhere():
+        assert_bits(products.matmul(tensor(a), tensor(b), kernel_spec(arithmetic)), expected, where)
+        if native.current_isa() != "portable":
+            assert (native.plan_name(kernel_spec(arithmetic).native) == "wide-loads") == (lowest > -(1 << 14))

@@ -20,9 +20,6 @@ struct Codes<int32_t> : Int32 {
     SLIPSTICK_INLINE static V half(V a) { return _mm256_srai_epi32(a, 1); }
     SLIPSTICK_INLINE static V doubled(V a) { return add(a, a); }
     SLIPSTICK_INLINE static V magnitude(V a) { return _mm256_abs_epi32(a); }
-    SLIPSTICK_INLINE static V where_equal(V a, V b, V x, V y) {
-        return _mm256_blendv_epi8(y, x, _mm256_cmpeq_epi32(a, b));
-    }
     SLIPSTICK_INLINE static bool any(V a) { return !_mm256_testz_si256(a, a); }
 };
 
@@ -74,9 +71,6 @@ struct Codes<int32_t> : Int32 {
 #endif
     }
     SLIPSTICK_INLINE static V magnitude(V a) { return _mm512_abs_epi32(a); }
-    SLIPSTICK_INLINE static V where_equal(V a, V b, V x, V y) {
-        return _mm512_mask_mov_epi32(y, _mm512_cmpeq_epi32_mask(a, b), x);
-    }
     SLIPSTICK_INLINE static bool any(V a) { return _mm512_test_epi32_mask(a, a) != 0; }
 };
 
@@ -133,7 +127,6 @@ struct Codes<int32_t> : Int32 {
     SLIPSTICK_INLINE static V half(V a) { return a >> 1; }
     SLIPSTICK_INLINE static V doubled(V a) { return add(a, a); }
     SLIPSTICK_INLINE static V magnitude(V a) { return a < 0 ? -a : a; }
-    SLIPSTICK_INLINE static V where_equal(V a, V b, V x, V y) { return a == b ? x : y; }
     SLIPSTICK_INLINE static bool any(V a) { return a != 0; }
 };
 

@@ -5,12 +5,13 @@
 #if defined(SLIPSTICK_ISA_avx2)
 #include "gemm_bytes.h"
 #include "gemm_lines.h"
-#include "gemm_loads_avx2.h"
+#include "gemm_loads.h"
 #include "gemm_lookup_avx2.h"
 #include "gemm_steps_avx2.h"
 #elif defined(SLIPSTICK_ISA_avx512)
 #include "gemm_bytes.h"
 #include "gemm_cells_avx512.h"
+#include "gemm_loads.h"
 #include "gemm_lookup_avx512.h"
 #include "gemm_wide_steps_avx512.h"
 #endif
@@ -101,15 +102,11 @@ const GemmPath* step_path(const BytePlan& plan, int64_t terms) {
 }
 
 const GemmPath kLines[] = {path<Unsigned<LineLookup<false>>>("lines"), path<Unsigned<LineLookup<true>>>("lines-far")};
-const GemmPath kLoads = path<Unsigned<LoadLookup>>("loads");
-
 const GemmPath* line_path(const UnsignedPlan& plan, int64_t terms) {
     return terms <= plan.terms && plan.lines.exact ? &kLines[plan.far] : nullptr;
 }
 
-const GemmPath* general_path(const GemmPlan& plan, int64_t terms) {
-    return terms <= plan.unsigned16.terms ? &kLoads : nullptr;
-}
+const GemmPath* wide_step_path(const GenericPlan&, int64_t) { return nullptr; }
 
 constexpr int kCheapBits = 7;  // classes of so many bits cost less than lines
 
@@ -121,8 +118,8 @@ const GemmPath* step_path(const BytePlan&, int64_t) { return nullptr; }
 
 const GemmPath kWideSteps = path<Generic<WideStepLookup, false>>("wide-steps");
 
-const GemmPath* general_path(const GemmPlan& plan, int64_t terms) {
-    return terms <= plan.generic.unchecked_terms && plan.generic.steps.exact ? &kWideSteps : nullptr;
+const GemmPath* wide_step_path(const GenericPlan& plan, int64_t terms) {
+    return terms <= plan.unchecked_terms && plan.steps.exact ? &kWideSteps : nullptr;
 }
 
 const GemmPath kCells = path<Unsigned<CellLookup>>("cells");
@@ -177,6 +174,14 @@ const ByteKernel kByteKernels[] = {
 
 #if defined(SLIPSTICK_ISA_avx2) || defined(SLIPSTICK_ISA_avx512)
 
+const GemmPath kLoads = path<Unsigned<LoadLookup>>("loads");
+const GemmPath kWideLoads = path<Generic<WideLoadLookup, false>>("wide-loads");
+
+const GemmPath* load_path(const GemmPlan& plan, int64_t terms) {
+    if (terms <= plan.unsigned16.terms) return &kLoads;
+    return terms <= plan.generic.unchecked_terms && !plan.generic.narrow.empty() ? &kWideLoads : nullptr;
+}
+
 const GemmPath* kernel_of(const BytePlan& plan, int64_t terms) {
     if (terms > plan.terms) return nullptr;
     for (const ByteKernel& kernel : kByteKernels)
@@ -193,7 +198,8 @@ const GemmPath* fast_path(const GemmPlan& plan, int64_t terms) {
     if (const GemmPath* path = line_path(plan.unsigned16, terms)) return path;
     if (bytes) return bytes;
     if (const GemmPath* path = kernel_of(byte_plan(plan, true), terms)) return path;
-    return general_path(plan, terms);
+    if (const GemmPath* path = wide_step_path(plan.generic, terms)) return path;
+    return load_path(plan, terms);
 }
 
 #else

@@ -21,6 +21,7 @@ struct WideSteps {
 // Codes of the generic kernels: v = 2 L + s in the accumulator's units; everything below `dead` stands for zero.
 struct GenericPlan {
     std::vector<int32_t> table;  // table[2 d + opposite] = 2 D, or -drop where the sum is zero
+    std::vector<int16_t> narrow;  // 2 D, or kNarrowCancel where the sum is zero; empty where 2 D does not fit
     int32_t last = 0;            // index of the last entry; it and the one before are 0
     int32_t zero = 0, dead = 0;
     int32_t high = 0, low = 0;    // 2 MAX and -2 MAX of the accumulator

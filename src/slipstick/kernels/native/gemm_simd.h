@@ -52,6 +52,10 @@ struct Int32 {
     SLIPSTICK_INLINE static V and_not(V a, V b) { return _mm256_andnot_si256(b, a); }  // a & ~b
     SLIPSTICK_INLINE static V xor_and(V a, V b, V c) { return bit_xor(a, bit_and(b, c)); }
     SLIPSTICK_INLINE static V gather(const int32_t* table, V i) { return _mm256_i32gather_epi32(table, i, 4); }
+    // a == b ? x : y
+    SLIPSTICK_INLINE static V where_equal(V a, V b, V x, V y) {
+        return _mm256_blendv_epi8(y, x, _mm256_cmpeq_epi32(a, b));
+    }
     // a > b ? x : y
     SLIPSTICK_INLINE static V where_greater(V a, V b, V x, V y) {
         return _mm256_blendv_epi8(y, x, _mm256_cmpgt_epi32(a, b));
@@ -141,6 +145,10 @@ struct Int32 {
     // a > b ? x : y
     SLIPSTICK_INLINE static V where_greater(V a, V b, V x, V y) {
         return _mm512_mask_mov_epi32(y, _mm512_cmpgt_epi32_mask(a, b), x);
+    }
+    // a == b ? x : y
+    SLIPSTICK_INLINE static V where_equal(V a, V b, V x, V y) {
+        return _mm512_mask_mov_epi32(y, _mm512_cmpeq_epi32_mask(a, b), x);
     }
     SLIPSTICK_INLINE static V shift_left(V a, int n) { return _mm512_slli_epi32(a, n); }
     SLIPSTICK_INLINE static V shift_right(V a, int n) { return _mm512_srl_epi32(a, _mm_cvtsi32_si128(n)); }
@@ -307,6 +315,7 @@ struct Int32 {
     SLIPSTICK_INLINE static V and_not(V a, V b) { return a & ~b; }
     SLIPSTICK_INLINE static V xor_and(V a, V b, V c) { return a ^ (b & c); }
     SLIPSTICK_INLINE static V gather(const int32_t* table, V i) { return table[i]; }
+    SLIPSTICK_INLINE static V where_equal(V a, V b, V x, V y) { return a == b ? x : y; }
     SLIPSTICK_INLINE static V where_greater(V a, V b, V x, V y) { return a > b ? x : y; }
 };
 

@@ -13,7 +13,7 @@ namespace SLIPSTICK_ISA {
 
 namespace {
 
-// Lookup: gemm_lines.h, gemm_loads_avx2.h, gemm_cells_avx512.h.
+// Lookup: gemm_lines.h, gemm_loads.h, gemm_cells_avx512.h.
 template <typename Lookup>
 struct Unsigned : WordUnits {
     static constexpr int kTogether = Lookup::kTogether;

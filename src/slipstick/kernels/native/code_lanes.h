@@ -3,6 +3,9 @@
 #pragma once
 
 #include "gemm_simd.h"
+#if !defined(SLIPSTICK_ISA_portable)
+#include "table_loads.h"
+#endif
 
 namespace slipstick {
 namespace SLIPSTICK_ISA {
@@ -42,18 +45,7 @@ struct Codes<int16_t> : Words {
     }
     SLIPSTICK_INLINE static bool any(V a) { return !_mm256_testz_si256(a, a); }
 
-    // Indices are unsigned; one entry more than there are may be read.
-    SLIPSTICK_INLINE static V gather(const int16_t* table, V i) {
-        const V none = _mm256_setzero_si256();
-        const V low = entries(table, _mm256_unpacklo_epi16(i, none));
-        return _mm256_packs_epi32(low, entries(table, _mm256_unpackhi_epi16(i, none)));
-    }
-
-private:
-    SLIPSTICK_INLINE static V entries(const int16_t* table, V i) {
-        const V pairs = _mm256_i32gather_epi32(reinterpret_cast<const int*>(table), i, 2);
-        return _mm256_srai_epi32(_mm256_slli_epi32(pairs, 16), 16);
-    }
+    SLIPSTICK_INLINE static V gather(const int16_t* table, V i) { return load_words(Loads{table}, i); }
 };
 
 #elif defined(SLIPSTICK_ISA_avx512)
@@ -90,31 +82,12 @@ struct Codes<int16_t> : Words {
     SLIPSTICK_INLINE static V where_greater(V a, V b, V x, V y) { return where_greater16(a, b, x, y); }
     SLIPSTICK_INLINE static bool any(V a) { return _mm512_test_epi32_mask(a, a) != 0; }
 
-    // Indices are unsigned; one entry more than there are may be read.
+    SLIPSTICK_INLINE static V gather(const int16_t* table, V i) { return load_words(Loads{table}, i); }
 #if defined(SLIPSTICK_EMULATED)
     static V where_equal(V a, V b, V x, V y) { return where_greater(a, b, y, where_greater(b, a, y, x)); }
-
-    static V gather(const int16_t* table, V i) {
-        uint16_t index[kLanes];
-        int16_t value[kLanes];
-        store(index, i);
-        for (int lane = 0; lane < kLanes; ++lane) value[lane] = table[index[lane]];
-        return load(value);
-    }
 #else
     SLIPSTICK_INLINE static V where_equal(V a, V b, V x, V y) {
         return _mm512_mask_mov_epi16(y, _mm512_cmpeq_epi16_mask(a, b), x);
-    }
-
-    SLIPSTICK_INLINE static V gather(const int16_t* table, V i) {
-        const V none = _mm512_setzero_si512();
-        const V low = entries(table, _mm512_unpacklo_epi16(i, none));
-        return _mm512_packs_epi32(low, entries(table, _mm512_unpackhi_epi16(i, none)));
-    }
-
-private:
-    SLIPSTICK_INLINE static V entries(const int16_t* table, V i) {
-        return _mm512_srai_epi32(_mm512_slli_epi32(_mm512_i32gather_epi32(i, table, 2), 16), 16);
     }
 #endif
 };

@@ -57,7 +57,6 @@ AdderTables adder_tables(const Vector<int32_t>& plus, const Vector<int32_t>& min
             tables.narrow.push_back(value == kCancel ? kNarrowCancel : static_cast<int16_t>(value));
             fits &= value == kCancel || (value > INT16_MIN / 2 && value <= INT16_MAX / 2);
         }
-    tables.narrow.push_back(0);  // gathers read 32 bits
     if (!fits) tables.narrow.clear();
     return tables;
 }

@@ -91,7 +91,8 @@ GemmPlan::GemmPlan(const Arithmetic& arithmetic) : order(arithmetic.order) {
     for (size_t d = 0; d < adder.plus.size(); ++d)
         for (int32_t value : {adder.plus[d], adder.minus[d]})
             generic.table.push_back(checked32(value == kCancel ? -(drop + (drop & 1)) : 2 * int64_t{value}));
-    for (int16_t value : adder.narrow) generic.narrow.push_back(static_cast<int16_t>(value == kNarrowCancel ? value : 2 * value));
+    for (int16_t value : adder.narrow)
+        generic.narrow.push_back(static_cast<int16_t>(value == kNarrowCancel ? value : 2 * value));
     generic.unchecked_terms = growth.unchecked_terms(order);
     generic.steps = make_wide_steps(adder);
     const Differences differences{adder};

@@ -6,11 +6,27 @@ Compiles a loop of each with g++ and prints cycles an instruction, at the clock 
 runs.
 """
 
+import re
 import subprocess
 import tempfile
 from pathlib import Path
 
-# x: another register each time.
+
+def entries_one_by_one() -> str:
+    """16 indices of 32 bits taken from their vector, and 16 entries of 16 bits from a table."""
+    steps = []
+    for part in range(4):
+        steps += [f"vextracti32x4 ${part}, %zmm30, %xmm29", "vmovq %xmm29, %rax", "vpextrq $1, %xmm29, %rcx"]
+        for half, source in enumerate(("a", "c")):
+            steps += [f"mov %e{source}x, %edx", f"shr $32, %r{source}x"]
+            place = (4 * part + 2 * half) % 8
+            steps += [f"vpinsrw ${place}, (%rdi,%rdx,2), w, w", f"vpinsrw ${place + 1}, (%rdi,%r{source}x,2), w, w"]
+        if part == 1:
+            steps.append("vmovdqa32 w, %xmm28")
+    return "; ".join([*steps, "vinserti32x4 $1, %xmm28, v, v", "vpmovsxwd v, x"])
+
+
+# x: another register each time; v and w: its lower half and quarter.
 INSTRUCTIONS = {
     "vpaddw": "vpaddw %zmm30, x, x",
     "vpmaxsw": "vpmaxsw %zmm30, x, x",
@@ -28,6 +44,7 @@ INSTRUCTIONS = {
     "vpmovb2m": "vpmovb2m x, %k1",
     "vpcmpgtw": "vpcmpgtw %zmm30, x, %k1",
     "vpgatherdd, 16 lanes": "kxnorw %k1, %k1, %k1; vpgatherdd (%rdi,%zmm30,4), x{%k1}",
+    "16 entries, one by one": entries_one_by_one(),
     "load of 64 bytes": "vmovdqu64 (%rdi), x",
     "broadcast of 4 bytes": "vpbroadcastd (%rdi), x",
     "store of 64 bytes": "vmovdqu64 x, (%rdi)",
@@ -71,12 +88,14 @@ static double fastest(void (*loop)(void*, long)) {
 """
 
 
+def _in_register(text: str, number: int) -> str:
+    sizes = {"x": "zmm", "v": "ymm", "w": "xmm"}
+    return re.sub(r"(?<= )[xvw]\b", lambda found: f"%{sizes[found[0]]}{number}", text)
+
+
 def sources() -> tuple[str, str]:
     """The loops in assembly, and the program in C that times them."""
-    bodies = [
-        "; ".join(text.replace("x,", f"%zmm{i},").replace(" x", f" %zmm{i}") for i in range(REGISTERS))
-        for text in INSTRUCTIONS.values()
-    ]
+    bodies = ["; ".join(_in_register(text, i) for i in range(REGISTERS)) for text in INSTRUCTIONS.values()]
     bodies.append("; ".join(["add $1, %rax"] * REGISTERS))
     loops = "".join(LOOP.format(number=number, body=body) for number, body in enumerate(bodies))
     declared = "".join(f"void loop{number}(void*, long);\n" for number in range(len(bodies)))

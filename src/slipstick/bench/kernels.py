@@ -8,9 +8,9 @@ import torch.nn.functional as F
 
 from slipstick.arithmetic import LogArithmetic, parse_arithmetic
 from slipstick.bench.timing import Comparison, compare, threads
-from slipstick.kernels import native, products
+from slipstick.kernels import elementary, native, products
 from slipstick.kernels.convolutions import Geometry, convolution
-from slipstick.kernels.elementwise import chain
+from slipstick.kernels.elementwise import identity
 from slipstick.kernels.spec import KernelSpec, instruction_set, kernel_spec
 
 ARITHMETICS = (
@@ -86,23 +86,13 @@ def _row(what: str, text: str, spec: KernelSpec, count: int, macs: int, timed: C
     return Row(what, text, path, count, macs / timed.candidate / 1e9, "GMAC/s", timed.ratio, reference)
 
 
-@chain
-def _grid(x):  # type: ignore[no-untyped-def]
-    return x
-
-
-@chain
-def _sum(a, b):  # type: ignore[no-untyped-def]
-    return a + b
-
-
 def _elementwise(spec: KernelSpec, text: str, count: int) -> Iterator[Row]:
     """Bandwidth: bytes that must move over seconds, against the same of ``Tensor.copy_``."""
     n = ELEMENTS
     a, b, out = torch.randn(n), torch.randn(n), torch.empty(n)
     cases = {
-        "encode and decode": (lambda: _grid(spec, "bench", a, out=out), 8),
-        "add": (lambda: _sum(spec, "bench", a, b, out=out), 12),
+        "encode and decode": (lambda: identity(spec, "bench", a, out=out), 8),
+        "add": (lambda: elementary.add(spec, "bench", a, b, out=out), 12),
     }
     for what, (work, size) in cases.items():
         timed = compare(work, lambda: out.copy_(a), repeats=5)

@@ -71,7 +71,8 @@ def contract(
     if empty:
         out.zero_()
     else:
-        _logarithmic(spec, operator, a, b, out, batch, rows, columns, terms, start, fused)
+        sums = Contraction(spec, a.description, b.description, batch, rows, columns, terms, start)
+        _logarithmic(sums, operator, out, fused)
     if bias is not None and fused is None:
         elementary.add(spec, operator, bias.numbers, out, out=out)
     return out
@@ -84,37 +85,25 @@ def checked(result: Any, spec: KernelSpec, operator: str) -> Any:
     return result
 
 
-def _logarithmic(
-    spec: KernelSpec,
-    operator: str,
-    a: Codes,
-    b: Codes,
-    out: torch.Tensor,
-    batch: Dims,
-    rows: Dims,
-    columns: Dims,
-    terms: Dims,
-    start: int,
-    bias: Bias | None,
-) -> None:
+def _logarithmic(sums: Contraction, operator: str, out: torch.Tensor, bias: Bias | None) -> None:
     single = out if out.dtype == torch.float32 else torch.empty(out.shape)
     finite = native.contract(
-        spec.native,
-        a.description,
-        b.description,
+        sums.spec.native,
+        sums.a,
+        sums.b,
         single.data_ptr(),
-        batch,
-        rows,
-        columns,
-        terms,
-        start,
+        sums.batch,
+        sums.rows,
+        sums.columns,
+        sums.terms,
+        sums.start,
         None if bias is None else bias.codes.description,
         () if bias is None else bias.codes.strides,
         torch.get_num_threads(),
     )
-    checked(finite, spec, operator)
+    checked(finite, sums.spec, operator)
     if (observer := current_observer()) is not None:
-        observer.contraction(Contraction(spec, a.description, b.description, batch, rows, columns, terms, start))
+        observer.contraction(sums)
     if single is not out:
         out.copy_(single)
 

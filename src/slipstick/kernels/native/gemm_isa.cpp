@@ -102,6 +102,7 @@ const GemmPath* step_path(const BytePlan& plan, int64_t terms) {
 }
 
 const GemmPath kLines[] = {path<Unsigned<LineLookup<false>>>("lines"), path<Unsigned<LineLookup<true>>>("lines-far")};
+
 const GemmPath* line_path(const UnsignedPlan& plan, int64_t terms) {
     return terms <= plan.terms && plan.lines.exact ? &kLines[plan.far] : nullptr;
 }

@@ -15,6 +15,26 @@ namespace {
 template <typename Code>
 struct Codes;
 
+#if !defined(SLIPSTICK_ISA_portable)
+
+// What codes of 16 bits are on every instruction set that has vectors.
+struct WordCodes : Words {
+    using Code = int16_t;
+    static constexpr int kLanes = kBytes / 2;
+    SLIPSTICK_INLINE static V all(int x) { return all16(x); }
+    SLIPSTICK_INLINE static V add(V a, V b) { return add16_saturating(a, b); }
+    SLIPSTICK_INLINE static V sub(V a, V b) { return sub16_saturating(a, b); }
+    SLIPSTICK_INLINE static V min(V a, V b) { return min16(a, b); }
+    SLIPSTICK_INLINE static V max(V a, V b) { return max16(a, b); }
+    SLIPSTICK_INLINE static V half(V a) { return half16(a); }
+    SLIPSTICK_INLINE static V doubled(V a) { return add16(a, a); }  // wraps
+    SLIPSTICK_INLINE static V magnitude(V a) { return abs16(a); }
+    SLIPSTICK_INLINE static V where_greater(V a, V b, V x, V y) { return where_greater16(a, b, x, y); }
+    SLIPSTICK_INLINE static V gather(const int16_t* table, V i) { return load_words(Loads{table}, i); }
+};
+
+#endif
+
 #if defined(SLIPSTICK_ISA_avx2)
 
 template <>
@@ -27,25 +47,12 @@ struct Codes<int32_t> : Int32 {
 };
 
 template <>
-struct Codes<int16_t> : Words {
-    using Code = int16_t;
-    static constexpr int kLanes = 16;
-    SLIPSTICK_INLINE static V all(int x) { return all16(x); }
-    SLIPSTICK_INLINE static V add(V a, V b) { return add16_saturating(a, b); }
-    SLIPSTICK_INLINE static V sub(V a, V b) { return sub16_saturating(a, b); }
+struct Codes<int16_t> : WordCodes {
     SLIPSTICK_INLINE static V sub8(V a, V b) { return _mm256_sub_epi8(a, b); }
-    SLIPSTICK_INLINE static V min(V a, V b) { return min16(a, b); }
-    SLIPSTICK_INLINE static V max(V a, V b) { return max16(a, b); }
-    SLIPSTICK_INLINE static V half(V a) { return half16(a); }
-    SLIPSTICK_INLINE static V doubled(V a) { return add16(a, a); }  // wraps
-    SLIPSTICK_INLINE static V magnitude(V a) { return abs16(a); }
-    SLIPSTICK_INLINE static V where_greater(V a, V b, V x, V y) { return where_greater16(a, b, x, y); }
     SLIPSTICK_INLINE static V where_equal(V a, V b, V x, V y) {
         return _mm256_blendv_epi8(y, x, _mm256_cmpeq_epi16(a, b));
     }
     SLIPSTICK_INLINE static bool any(V a) { return !_mm256_testz_si256(a, a); }
-
-    SLIPSTICK_INLINE static V gather(const int16_t* table, V i) { return load_words(Loads{table}, i); }
 };
 
 #elif defined(SLIPSTICK_ISA_avx512)
@@ -67,22 +74,9 @@ struct Codes<int32_t> : Int32 {
 };
 
 template <>
-struct Codes<int16_t> : Words {
-    using Code = int16_t;
-    static constexpr int kLanes = 32;
-    SLIPSTICK_INLINE static V all(int x) { return all16(x); }
-    SLIPSTICK_INLINE static V add(V a, V b) { return add16_saturating(a, b); }
-    SLIPSTICK_INLINE static V sub(V a, V b) { return sub16_saturating(a, b); }
+struct Codes<int16_t> : WordCodes {
     SLIPSTICK_INLINE static V sub8(V a, V b) { return _mm512_sub_epi8(a, b); }
-    SLIPSTICK_INLINE static V min(V a, V b) { return min16(a, b); }
-    SLIPSTICK_INLINE static V max(V a, V b) { return max16(a, b); }
-    SLIPSTICK_INLINE static V half(V a) { return half16(a); }
-    SLIPSTICK_INLINE static V doubled(V a) { return add16(a, a); }  // wraps
-    SLIPSTICK_INLINE static V magnitude(V a) { return abs16(a); }
-    SLIPSTICK_INLINE static V where_greater(V a, V b, V x, V y) { return where_greater16(a, b, x, y); }
     SLIPSTICK_INLINE static bool any(V a) { return _mm512_test_epi32_mask(a, a) != 0; }
-
-    SLIPSTICK_INLINE static V gather(const int16_t* table, V i) { return load_words(Loads{table}, i); }
 #if defined(SLIPSTICK_EMULATED)
     static V where_equal(V a, V b, V x, V y) { return where_greater(a, b, y, where_greater(b, a, y, x)); }
 #else

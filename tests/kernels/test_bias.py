@@ -1,5 +1,7 @@
 """A bias is added in the operand arithmetic after the sum is rounded, by the kernel or beside it."""
 
+from itertools import product
+
 import numpy as np
 import pytest
 import torch
@@ -103,16 +105,14 @@ def test_a_bias_off_the_grid_is_rounded_as_operands_are(via):
     rng = seed("bias off the grid")
     a, b, c = rng.standard_normal((6, 20)), rng.standard_normal((20, 30)), rng.standard_normal(30)
     spec = kernel_spec(SPEC.arithmetic, via)
-    for dtype in (np.float32, np.float64):
-        x, y, z = (reference.encode(n.astype(dtype), PLAIN, via) for n in (a, b, c))
-        expected = reference.add(z, reference.matmul(x, y, SPEC.arithmetic), SPEC.arithmetic)
+    for dtype, bias_dtype in product((np.float32, np.float64), repeat=2):
+        x, y = a.astype(dtype), b.astype(dtype)
+        z = c.astype(bias_dtype)
+        sums = reference.matmul(*(reference.encode(n, PLAIN, via) for n in (x, y)), SPEC.arithmetic)
+        expected = reference.add(reference.encode(z, PLAIN, via), sums, SPEC.arithmetic)
         for where in everywhere():
-            got = products.matmul(*(torch.from_numpy(n.astype(dtype)) for n in (a, b)), spec, bias=torch.from_numpy(c))
+            got = products.matmul(torch.from_numpy(x), torch.from_numpy(y), spec, bias=torch.from_numpy(z))
             assert got.numpy().dtype == dtype
-            if dtype == np.float64:
-                assert_bits(got.float(), expected, where)
-            bias = torch.from_numpy(c.astype(dtype))
-            got = products.matmul(*(torch.from_numpy(n.astype(dtype)) for n in (a, b)), spec, bias=bias)
             assert_bits(got.float(), expected, where)
 
 
